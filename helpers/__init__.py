@@ -13,6 +13,9 @@ _HOME = {
     "EventsLost": "collector",
     "wall_clock": "clock",
     "detach_all": "cleanup",
+    "run": "workload",
+    "run_sync": "workload",
+    "start": "workload",
 }
 
 __all__ = list(_HOME)
