@@ -1,0 +1,181 @@
+"""BPF_PERF_OUTPUT tables to DataFrames.
+
+A BPF program's ``events.perf_submit()`` writes into the ring of the CPU it runs on. This module makes those rings
+itself instead of calling ``open_perf_buffer()``, for one reason: BCC wakes the reader for every event and calls a Python
+function for every event, while here the reader sleeps until a quarter of a ring is full and takes all of it at once.
+
+What it rests on: perf_event_open(2), sections "MMAP layout" and "Reading results".
+"""
+
+import ctypes
+import mmap
+import os
+import platform
+import select
+import struct
+
+import numpy as np
+
+from helpers.clock import realtime_offset_ns
+from helpers.collector import Collector
+from helpers.columns import Columns
+from helpers.records import dtype_of, perf_records, unroll
+from helpers.tables import MONOTONIC, check_pages, event_class, is_gone, table_name
+
+# From <linux/perf_event.h>; the bits of the attribute's flags are counted from `disabled`.
+PERF_TYPE_SOFTWARE, PERF_COUNT_SW_BPF_OUTPUT, PERF_SAMPLE_RAW, PERF_FORMAT_LOST = 1, 10, 1 << 10, 1 << 4
+WATERMARK, PERF_FLAG_FD_CLOEXEC = 1 << 14, 8
+DATA_HEAD, DATA_TAIL = 1024, 1032
+SYSCALL = {"x86_64": 298, "aarch64": 241, "riscv64": 241, "s390x": 331, "ppc64le": 319}
+
+ATTENTION_MS = 50
+
+
+class PerfOutput(Collector):
+    """Collect the events of a ``BPF_PERF_OUTPUT`` table.
+
+    >>> with PerfOutput(bpf["events"]) as events:
+    ...     run_sync(times=5)
+    >>> events.to_dataframe()
+
+    pages: size of each CPU's ring, in memory pages (4096 bytes mostly); a power of two.
+    event: ctypes.Structure of the events, where BCC cannot describe the struct by itself.
+
+    The frame has the struct's fields, and ``cpu`` (int16: whose ring an event was in) unless the struct has a field of
+    that name. Rows stand as they were read: each CPU's events in order, the CPUs one after the other.
+
+    ``lost`` is the kernel's own count of events that found no room (PERF_FORMAT_LOST, kernel 6.0 and newer).
+    Raises ValueError for ``pages``; TypeError when the struct has a field that cannot be a column; OSError from
+    perf_event_open(2), above all PermissionError for who is not root.
+    """
+
+    def __init__(self, table, pages=64, event=None):
+        super().__init__()
+        self.pages = check_pages(pages)
+        self.table = table
+        self.dtype = dtype_of(event or event_class(table))
+
+    def _channel(self):
+        return PerfRings(self.table, self.pages, self.dtype)
+
+
+class PerfRings:
+    """The channel of a `PerfOutput`: a ring for each CPU that is online."""
+
+    clock = MONOTONIC
+    advice = "read faster than they fire, fire less, or give the rings more room with pages=…"
+
+    def __init__(self, table, pages, dtype):
+        self._bpf, self._pages, self._dtype = table.bpf, pages, dtype
+        self._table_fd = table.map_fd
+        self._rings = []
+        self.name = "perf buffer " + table_name(table)
+        self.event_size = dtype.itemsize
+        self.table = Columns(dtype, cpu="cpu" not in dtype.names)
+        self.lost, self.odd = 0, {}
+
+    def __enter__(self):
+        from bcc.utils import get_online_cpus
+
+        if is_gone(self._bpf):
+            raise ValueError(f"the BPF object of {self.name} was cleaned up: make it again")
+        # A file descriptor of our own keeps the map, so that its number cannot come to mean another file meanwhile.
+        self._table_fd = os.dup(self._table_fd)
+        try:
+            for cpu in get_online_cpus():
+                self._rings.append(PerfRing(cpu, self._pages))
+                self._set(cpu, self._rings[-1].fd)
+        except BaseException:
+            self.__exit__()
+            raise
+        self._poll = select.poll()
+        for ring in self._rings:
+            self._poll.register(ring.fd, select.POLLIN)
+        return self
+
+    def __exit__(self, *error):
+        for ring in self._rings:
+            self._set(ring.cpu, None)
+            ring.close()
+        os.close(self._table_fd)
+
+    def _set(self, cpu, fd):
+        """Tell the table which perf event takes a CPU's events; None takes the entry out."""
+        from bcc.libbcc import lib
+
+        key = ctypes.byref(ctypes.c_int(cpu))
+        if fd is None:
+            lib.bpf_delete_elem(self._table_fd, key)
+        elif lib.bpf_update_elem(self._table_fd, key, ctypes.byref(ctypes.c_int(fd)), 0):
+            raise OSError(ctypes.get_errno(), f"no entry for CPU {cpu} in {self.name}")
+
+    def gone(self):
+        return is_gone(self._bpf)
+
+    def wait(self, stop):
+        self._poll.register(stop, select.POLLIN)
+        return any(fd == stop for fd, _ in self._poll.poll(ATTENTION_MS))
+
+    def drain(self):
+        for ring in self._rings:
+            found = perf_records(ring.take(), self._dtype)
+            for run in found.runs:
+                self.table.append(run, ring.cpu)
+            for size, count in found.odd.items():
+                self.odd[size] = self.odd.get(size, 0) + count
+            self.lost += found.lost
+
+    def finish(self):
+        self.drain()
+        # A LOST record is written only when there is room again; the kernel's count has also what was lost after it.
+        self.lost = sum(ring.lost() for ring in self._rings)
+        self.offset = realtime_offset_ns()
+
+
+class PerfRing:
+    """The ring of one CPU: opened, mapped, and read from ``data_tail`` to ``data_head``."""
+
+    def __init__(self, cpu, pages):
+        self.cpu = cpu
+        size = pages * mmap.PAGESIZE
+        self.fd = perf_event_open(cpu, size // 4)
+        try:
+            self._map = mmap.mmap(self.fd, mmap.PAGESIZE + size)
+        except OSError:
+            os.close(self.fd)
+            raise
+        self._head = ctypes.c_uint64.from_buffer(self._map, DATA_HEAD)
+        self._tail = ctypes.c_uint64.from_buffer(self._map, DATA_TAIL)
+        self._data = np.frombuffer(self._map, np.uint8, size, mmap.PAGESIZE)
+
+    def take(self):
+        """Copy what came since the last time (uint8 array), and give the room back to the kernel."""
+        head = self._head.value
+        data = unroll(self._data, self._tail.value, head)
+        self._tail.value = head
+        return data
+
+    def lost(self):
+        """Events of this CPU that found no room, by the kernel's count."""
+        _, lost = struct.unpack("QQ", os.read(self.fd, 16))
+        return lost
+
+    def close(self):
+        self._head = self._tail = self._data = None
+        self._map.close()
+        os.close(self.fd)
+
+
+def perf_event_open(cpu, watermark):
+    """A file descriptor for what BPF programs submit on one CPU; it wakes its reader after `watermark` bytes."""
+    attributes = struct.pack(
+        "IIQQQQQIIQ", PERF_TYPE_SOFTWARE, 64, PERF_COUNT_SW_BPF_OUTPUT, 1, PERF_SAMPLE_RAW, PERF_FORMAT_LOST,
+        WATERMARK, watermark, 0, 0,
+    )
+    libc = ctypes.CDLL(None, use_errno=True)
+    any_process, no_group = -1, -1
+    fd = libc.syscall(SYSCALL[platform.machine()], attributes, any_process, cpu, no_group, PERF_FLAG_FD_CLOEXEC)
+    if fd < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"perf_event_open on CPU {cpu}: {os.strerror(error)} (it needs root and Linux 6.0 or newer)")
+    return fd

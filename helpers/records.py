@@ -1,0 +1,175 @@
+"""Bytes that the kernel left in a ring, to rows of a NumPy structured array.
+
+This module knows layouts and nothing else: no file descriptors, no BCC, no pandas.
+
+- A **perf ring** holds records with the header ``u32 type, u16 misc, u16 size`` (perf_event_open(2)). A sample has then
+  ``u32 size`` and the event; all is padded to 8 bytes. Where events did not fit, a record says how many were lost.
+- A **BPF ring buffer** holds records with the header ``u32 length, u32 page offset``; the two highest bits of the length
+  say that a record is still being written, or was discarded (kernel documentation, bpf/ringbuf).
+
+Nearly all records of a program have one size. So the readers take runs of such records as one array with a stride, and
+look one by one only at the odd records between.
+"""
+
+import ctypes
+import struct
+from typing import NamedTuple
+
+import numpy as np
+
+PERF_RECORD_LOST, PERF_RECORD_SAMPLE = 2, 9
+RINGBUF_BUSY, RINGBUF_DISCARD = 1 << 31, 1 << 30
+_U64 = (1 << 64) - 1
+_POINTERS = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_wchar_p, ctypes._Pointer, ctypes._CFuncPtr)
+
+
+class Records(NamedTuple):
+    """What a reader found in some bytes.
+
+    runs: structured arrays, in the order of the ring; views of the bytes given, not copies.
+    lost: events that the kernel said it could not store (perf ring; always 0 for a BPF ring buffer).
+    odd: number of events by size in bytes, for events whose size is not that of the struct; they are in no run.
+    consumed: bytes that were understood; less than given when the last record is torn or still being written.
+    """
+
+    runs: list
+    lost: int
+    odd: dict
+    consumed: int
+
+
+def dtype_of(event):
+    """NumPy dtype of an event that a BPF program submits, from its ctypes class.
+
+    >>> dtype_of(type(bpf["events"].event(address))).names
+    ('time_ns', 'pid', 'comm')
+
+    The result has the fields of the struct at their own offsets, in order. A nested struct or union gives a field for
+    each member, named as in C: ``where.line``, ``saddr[0]``. Integers, bools and floats keep width and sign; an enum is
+    the int it is in C; pointers are ``uint64``; ``char name[16]`` is ``S16``; a lone ``char`` is an ``int8``, since BCC
+    describes ``s8`` and ``char`` alike. A 128-bit integer arrives from BCC as two: ``x[0]`` is the lower half.
+
+    Raises TypeError, naming the field, for what has no column: bit fields, and wide characters.
+    """
+    if not issubclass(event, (ctypes.Structure, ctypes.Union)):
+        raise TypeError(f"an event is a struct; {event.__name__} is not: declare a subclass of ctypes.Structure")
+    fields = list(_flat(event, "", 0))
+    if not fields:
+        raise TypeError(
+            "nothing is known of this table's events: BCC learns a struct from the program's perf_submit(), "
+            "ringbuf_output() or ringbuf_submit(). Declare it by hand, as a ctypes.Structure, and pass event=…"
+        )
+    names, formats, offsets = zip(*fields)
+    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": ctypes.sizeof(event)})
+
+
+def _flat(kind, name, offset):
+    """The columns of one ctypes type that stands at an offset: yields (name, format, offset)."""
+    if issubclass(kind, (ctypes.Structure, ctypes.Union)):
+        anonymous = getattr(kind, "_anonymous_", ())
+        for base in reversed(kind.__mro__):
+            for member, member_kind, *bits in base.__dict__.get("_fields_", ()):
+                if bits:
+                    raise TypeError(f"field {name + member!r} is a bit field, which has no column: declare a whole integer")
+                at = offset + getattr(kind, member).offset
+                inner = issubclass(member_kind, (ctypes.Structure, ctypes.Union))
+                prefix = name if member in anonymous else name + member + "." * inner
+                yield from _flat(member_kind, prefix, at)
+    elif issubclass(kind, ctypes.Array):
+        if issubclass(kind._type_, ctypes.c_char):
+            yield name, f"S{kind._length_}", offset
+        else:
+            inner = issubclass(kind._type_, (ctypes.Structure, ctypes.Union))
+            for i in range(kind._length_):
+                yield from _flat(kind._type_, f"{name}[{i}]" + "." * inner, offset + i * ctypes.sizeof(kind._type_))
+    elif issubclass(kind, ctypes.c_char):
+        yield name, "i1", offset
+    elif issubclass(kind, _POINTERS):
+        yield name, "u8", offset
+    else:
+        try:
+            yield name, np.dtype(kind), offset
+        except (TypeError, NotImplementedError, ValueError):
+            raise TypeError(f"field {name!r} is a {kind.__name__}, which has no column") from None
+
+
+def unroll(ring, tail, head):
+    """Copy the bytes between two positions of a ring, in order.
+
+    ring: uint8 array, its length a power of two. tail, head: positions as the kernel counts them, never wrapped at the
+    ring's end but at 2**64. Returns a uint8 array of ``head - tail`` bytes; ValueError when that is more than the ring.
+    """
+    length = (head - tail) & _U64
+    if length > len(ring):
+        raise ValueError(f"{length} bytes between tail and head, in a ring of {len(ring)}")
+    start = tail & (len(ring) - 1)
+    first = ring[start:start + length]
+    if len(first) == length:
+        return first.copy()
+    return np.concatenate([first, ring[:length - len(first)]])
+
+
+def perf_records(data, dtype):
+    """Read the bytes of a perf ring (uint8 array that starts at a record) as events of `dtype`: `Records`."""
+    step = 8 + -(-(4 + dtype.itemsize) // 8) * 8
+    wanted = np.uint64(PERF_RECORD_SAMPLE | step << 48)
+    no_misc = np.uint64(0xFFFF_0000_FFFF_FFFF)
+    runs, lost, odd, at, end = [], 0, {}, 0, len(data)
+    while end - at >= 8:
+        headers = np.ndarray((end - at) // step, "<u8", data, at, step)
+        count = _leading(headers, lambda some: some & no_misc == wanted)
+        if count:
+            runs.append(np.ndarray(count, dtype, data, at + 12, step))
+            at += count * step
+            continue
+        kind, _, size = struct.unpack_from("<IHH", data, at)
+        if size < 8 or size > end - at:
+            break
+        if kind == PERF_RECORD_LOST and size >= 24:
+            lost += struct.unpack_from("<Q", data, at + 16)[0]
+        elif kind == PERF_RECORD_SAMPLE:
+            odd[size - 12] = odd.get(size - 12, 0) + 1
+        at += size
+    return Records(runs, lost, odd, at)
+
+
+def ringbuf_records(data, dtype):
+    """Read the bytes of a BPF ring buffer (uint8 array that starts at a record) as events of `dtype`: `Records`.
+
+    ``data`` may be the mapped pages themselves: each header is looked at before its event, and reading ends at the
+    first record that a CPU is still writing.
+    """
+    step = 8 + -(-dtype.itemsize // 8) * 8
+    length_bits = np.uint32(~RINGBUF_DISCARD & 0xFFFF_FFFF)
+    runs, odd, at, end = [], {}, 0, len(data)
+    while end - at >= 8:
+        headers = np.ndarray((end - at) // step, "<u4", data, at, step)
+        count = _leading(headers, lambda some: some & length_bits == dtype.itemsize)
+        if count:
+            rows = np.ndarray(count, dtype, data, at + 8, step)
+            discarded = headers[:count] & np.uint32(RINGBUF_DISCARD) != 0
+            runs.append(rows[~discarded] if discarded.any() else rows)
+            at += count * step
+            continue
+        header, = struct.unpack_from("<I", data, at)
+        length = header & ~(RINGBUF_BUSY | RINGBUF_DISCARD)
+        size = 8 + -(-length // 8) * 8
+        if header & RINGBUF_BUSY or size > end - at:
+            break
+        if not header & RINGBUF_DISCARD:
+            odd[length] = odd.get(length, 0) + 1
+        at += size
+    return Records(runs, 0, odd, at)
+
+
+def _leading(headers, fits):
+    """How many headers at the front fit. Looks further ahead the longer it goes well, so odd records stay cheap."""
+    done, window = 0, 64
+    while done < len(headers):
+        good = fits(headers[done:done + window])
+        first_bad = int(good.argmin())
+        if not good[first_bad]:
+            return done + first_bad
+        done += len(good)
+        window *= 8
+    return done
