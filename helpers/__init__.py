@@ -13,6 +13,7 @@ _HOME = {
     "EventsLost": "collector",
     "wall_clock": "clock",
     "detach_all": "cleanup",
+    "report": "machine",
     "run": "workload",
     "run_sync": "workload",
     "start": "workload",

@@ -1,0 +1,227 @@
+"""What this machine can do for a learner of eBPF, and what to do about each "no".
+
+    report()                      a table in a notebook, plain text in a terminal
+    python -m helpers.machine     the same in a terminal; exit status 1 when something needed is missing
+    missing_for_kprobes()         the checks that stand between this machine and the course's programs
+
+Only files are read and nothing is loaded, so it is quick and needs no rights. Every function takes `root`, the
+directory where /proc and /sys are looked for.
+"""
+
+import html
+import platform
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39  # <linux/capability.h>
+TRACEFS = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
+
+
+class Check(NamedTuple):
+    """One line of the report. `needed` is False where the course can do without; `fix` is empty where all is well."""
+
+    name: str
+    ok: bool
+    found: str
+    fix: str = ""
+    needed: bool = True
+
+
+class Report(tuple):
+    """All checks, in reading order. `str()` is for terminals; notebooks show a table."""
+
+    @property
+    def missing(self):
+        """The needed checks that failed."""
+        return [check for check in self if check.needed and not check.ok]
+
+    @property
+    def summary(self):
+        """One sentence: can this machine run the course's programs?"""
+        if not self.missing:
+            return "This machine can run every program of the course."
+        names = ", ".join(check.name for check in self.missing)
+        return (f"This machine cannot run the course's programs as it is: see {names}. "
+                "The lab can bring a small virtual machine of its own:  EBPF_LAB=vm make lab")
+
+    def __str__(self):
+        width = max(len(check.name) for check in self)
+        lines = []
+        for check in self:
+            lines.append(f"{_mark(check):3}  {check.name:{width}}  {check.found}")
+            lines += [f"{'':{width + 7}}{line}" for line in check.fix.splitlines()]
+        return "\n".join([*lines, "", self.summary])
+
+    __repr__ = __str__
+
+    def _repr_html_(self):
+        # No colours of our own: the text keeps those of the page, light or dark.
+        cell = '<td style="text-align: left; vertical-align: top; white-space: normal">'
+        rows = "".join(
+            f"<tr>{cell}<b>{_mark(check)}</b></td>{cell}{html.escape(check.name)}</td>{cell}{html.escape(check.found)}"
+            + "".join(f"<br>{html.escape(line)}" for line in check.fix.splitlines()) + "</td></tr>"
+            for check in self)
+        head = "".join(f'<th style="text-align: left">{title}</th>' for title in ("", "what", "found here"))
+        return (f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+                f"<p>{html.escape(self.summary)}</p>")
+
+
+def report(root="/"):
+    """Return a `Report` on this machine.
+
+    >>> print(report())
+    yes  kernel        Linux 6.12.94+deb13-amd64 on x86_64
+    yes  user          root, with CAP_SYS_ADMIN
+    ...
+    """
+    root = Path(root)
+    return Report(check(root) for check in
+                  (kernel, user, bpf, kprobes, tracepoints, tracefs, headers, lockdown, bcc, btf))
+
+
+def missing_for_kprobes(root="/"):
+    """Return what keeps a BCC program from attaching a kprobe here: a list of `Check`, empty when nothing does.
+
+    >>> [check.name for check in missing_for_kprobes()]
+    ['user', 'kprobes']
+    """
+    return report(root).missing
+
+
+def kernel(root):
+    """Release of the running kernel, proc_sys_kernel(5). BPF ring buffers came with Linux 5.8."""
+    release = _read(root / "proc/sys/kernel/osrelease")
+    version = tuple(int("".join(filter(str.isdigit, part)) or 0) for part in release.split("-")[0].split(".")[:2])
+    found = f"Linux {release or '(unknown)'} on {platform.machine()}"
+    if version >= (5, 8):
+        return Check("kernel", True, found)
+    return Check("kernel", False, found + ", and ring buffers need 5.8 or later", _ANOTHER_KERNEL)
+
+
+def user(root):
+    """Who we are and what we may do: effective user and capabilities, from proc_pid_status(5), capabilities(7)."""
+    status = dict(line.split(":", 1) for line in _read(root / "proc/self/status").splitlines() if ":" in line)
+    uid = int(status.get("Uid", "0 65534").split()[1])
+    effective = int(status.get("CapEff", "0"), 16)
+    held = [name for name, bit in (("CAP_SYS_ADMIN", CAP_SYS_ADMIN), ("CAP_BPF", CAP_BPF),
+                                   ("CAP_PERFMON", CAP_PERFMON)) if effective >> bit & 1]
+    who = ("root" if uid == 0 else f"user {uid}") + (f", with {', '.join(held)}" if held else ", without CAP_SYS_ADMIN")
+    if uid:  # tracefs belongs to root, so capabilities alone do not help
+        return Check("user", False, who, "kernel probes belong to root; start with:  sudo make lab")
+    if "CAP_SYS_ADMIN" not in held:
+        return Check("user", False, who, "a container's root may not trace; start it with:  docker run --privileged …")
+    return Check("user", True, who)
+
+
+def bpf(root):
+    """The bpf(2) system call: its sysctl file exists where the kernel has it."""
+    if (root / "proc/sys/kernel/unprivileged_bpf_disabled").exists():
+        return Check("bpf()", True, "the kernel has the system call")
+    return Check("bpf()", False, "the kernel has no such system call (CONFIG_BPF_SYSCALL)", _ANOTHER_KERNEL)
+
+
+def kprobes(root):
+    """Kernel probes: perf_event_open(2) has a "kprobe" device, or tracefs the file kprobe_events."""
+    if (root / "sys/bus/event_source/devices/kprobe").exists() or _in_tracefs(root, "kprobe_events"):
+        return Check("kprobes", True, "any kernel function can be probed")
+    return Check("kprobes", False, "this kernel was built without them (CONFIG_KPROBE_EVENTS)", _ANOTHER_KERNEL)
+
+
+def tracepoints(root):
+    """Static tracepoints: perf_event_open(2) has a "tracepoint" device."""
+    if not (root / "sys/bus/event_source/devices/tracepoint").exists():
+        return Check("tracepoints", False, "this kernel was built without them (CONFIG_EVENT_TRACING)",
+                     "the course can do without; any distribution's kernel has them", needed=False)
+    systems = _in_tracefs(root, "events/syscalls")
+    return Check("tracepoints", True, "yes, and one for each system call" if systems else "yes", needed=False)
+
+
+def tracefs(root):
+    """The file system where trace_pipe lives: kernel documentation, trace/ftrace."""
+    mounts = [line.split()[1:3] for line in _read(root / "proc/self/mounts").splitlines() if line.count(" ") > 2]
+    places = ["/" + place for place in TRACEFS if ["/" + place, "tracefs"] in mounts]
+    if places:
+        return Check("tracefs", True, f"mounted at {places[0]}")
+    if _in_tracefs(root, "trace_pipe"):  # debugfs mounts it when somebody looks
+        return Check("tracefs", True, "mounted below /sys/kernel/debug")
+    return Check("tracefs", False, "not mounted", "sudo mount -t tracefs tracefs /sys/kernel/tracing")
+
+
+def headers(root):
+    """Kernel headers for this release, which BCC hands to its compiler: /lib/modules/…/build or kheaders."""
+    release = _read(root / "proc/sys/kernel/osrelease")
+    build = root / "lib/modules" / release / "build"
+    if (build / "include").is_dir():
+        return Check("headers", True, f"/lib/modules/{release}/build")
+    if (root / "sys/kernel/kheaders.tar.xz").exists():
+        return Check("headers", True, "/sys/kernel/kheaders.tar.xz")
+    found = f"none in /lib/modules/{release}/build" + (", which points nowhere" if build.is_symlink() else "")
+    return Check("headers", False, found, _install(f"linux-headers-{release}", "kernel-devel", "linux-headers"))
+
+
+def lockdown(root):
+    """Kernel lockdown, kernel_lockdown(7): at "confidentiality" it forbids kprobes, tracefs and reads by BPF."""
+    mode = _read(root / "sys/kernel/security/lockdown").partition("[")[2].partition("]")[0]
+    if mode == "confidentiality":
+        return Check("lockdown", False, "confidentiality: the kernel hides from every tracer, also from root's",
+                     "take  lockdown=confidentiality  out of /etc/default/grub, then  sudo update-grub  and restart")
+    return Check("lockdown", True, "integrity, which allows tracing" if mode == "integrity" else "not in force")
+
+
+def bcc(root):
+    """The Python package `bcc` of the BPF Compiler Collection, looked for where this Python would import it from."""
+    places = [root / entry.lstrip("/") / "bcc" for entry in sys.path if entry]
+    package = next((place for place in places if (place / "__init__.py").exists()), None)
+    install = _install("python3-bpfcc", "python3-bcc", "python-bcc")
+    if package is None:
+        return Check("BCC", False, "this Python cannot import bcc", install)
+    if not (package / "libbcc.py").exists():
+        return Check("BCC", False, f"{package} is another project's package of the same name",
+                     f"{sys.executable} -m pip uninstall bcc\n{install}")
+    version = _read(package / "version.py").partition("=")[2].strip(" '\"") or "of unknown version"
+    return Check("BCC", True, f"{version} in {package}")
+
+
+def btf(root):
+    """The kernel's type information: kernel documentation, bpf/btf."""
+    if (root / "sys/kernel/btf/vmlinux").exists():
+        return Check("BTF", True, "/sys/kernel/btf/vmlinux", needed=False)
+    return Check("BTF", False, "none (CONFIG_DEBUG_INFO_BTF)",
+                 "the course can do without; any distribution's kernel of late has it", needed=False)
+
+
+def _install(debian, fedora, arch):
+    return f"sudo apt install {debian}   (Fedora: {fedora}; Arch: {arch})"
+
+
+_ANOTHER_KERNEL = ("start a distribution's kernel:  sudo apt install linux-image-amd64   "
+                   "(Ubuntu: linux-image-generic; Fedora: kernel; Arch: linux)")
+
+
+def _in_tracefs(root, name):
+    """Is `name` in tracefs? Only root may look, so for others the answer is no."""
+    for place in TRACEFS:
+        try:
+            if (root / place / name).exists():
+                return True
+        except PermissionError:
+            continue
+    return False
+
+
+def _mark(check):
+    return "yes" if check.ok else "NO" if check.needed else "no"
+
+
+def _read(path):
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+if __name__ == "__main__":
+    result = report()
+    print(result)
+    sys.exit(1 if result.missing else 0)
