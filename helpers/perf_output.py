@@ -20,7 +20,7 @@ from helpers.clock import realtime_offset_ns
 from helpers.collector import Collector
 from helpers.columns import Columns
 from helpers.records import dtype_of, perf_records, unroll
-from helpers.tables import MONOTONIC, check_pages, event_class, is_gone, table_name
+from helpers.tables import MONOTONIC, PERF_EVENT_ARRAY, check_kind, check_open, check_pages, event_class, is_gone, table_name
 
 # From <linux/perf_event.h>; the bits of the attribute's flags are counted from `disabled`.
 PERF_TYPE_SOFTWARE, PERF_COUNT_SW_BPF_OUTPUT, PERF_SAMPLE_RAW, PERF_FORMAT_LOST = 1, 10, 1 << 10, 1 << 4
@@ -51,6 +51,7 @@ class PerfOutput(Collector):
 
     def __init__(self, table, pages=64, event=None):
         super().__init__()
+        check_kind(table, PERF_EVENT_ARRAY)
         self.pages = check_pages(pages)
         self.table = table
         self.dtype = dtype_of(event or event_class(table))
@@ -77,8 +78,7 @@ class PerfRings:
     def __enter__(self):
         from bcc.utils import get_online_cpus
 
-        if is_gone(self._bpf):
-            raise ValueError(f"the BPF object of {self.name} was cleaned up: make it again")
+        check_open(self._bpf, self.name)
         # A file descriptor of our own keeps the map, so that its number cannot come to mean another file meanwhile.
         self._table_fd = os.dup(self._table_fd)
         try:
@@ -135,18 +135,18 @@ class PerfRings:
 class PerfRing:
     """The ring of one CPU: opened, mapped, and read from ``data_tail`` to ``data_head``."""
 
-    def __init__(self, cpu, pages):
+    def __init__(self, cpu, page_count):
         self.cpu = cpu
-        size = pages * mmap.PAGESIZE
+        size = page_count * mmap.PAGESIZE
         self.fd = perf_event_open(cpu, size // 4)
         try:
-            self._map = mmap.mmap(self.fd, mmap.PAGESIZE + size)
+            pages = mmap.mmap(self.fd, mmap.PAGESIZE + size)
         except OSError:
             os.close(self.fd)
             raise
-        self._head = ctypes.c_uint64.from_buffer(self._map, DATA_HEAD)
-        self._tail = ctypes.c_uint64.from_buffer(self._map, DATA_TAIL)
-        self._data = np.frombuffer(self._map, np.uint8, size, mmap.PAGESIZE)
+        self._head = ctypes.c_uint64.from_buffer(pages, DATA_HEAD)
+        self._tail = ctypes.c_uint64.from_buffer(pages, DATA_TAIL)
+        self._data = np.frombuffer(pages, np.uint8, size, mmap.PAGESIZE)
 
     def take(self):
         """Copy what came since the last time (uint8 array), and give the room back to the kernel."""
@@ -161,8 +161,8 @@ class PerfRing:
         return lost
 
     def close(self):
+        # The pages are unmapped when nothing refers to them any more.
         self._head = self._tail = self._data = None
-        self._map.close()
         os.close(self.fd)
 
 

@@ -19,7 +19,6 @@ import numpy as np
 
 PERF_RECORD_LOST, PERF_RECORD_SAMPLE = 2, 9
 RINGBUF_BUSY, RINGBUF_DISCARD = 1 << 31, 1 << 30
-_U64 = (1 << 64) - 1
 _POINTERS = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_wchar_p, ctypes._Pointer, ctypes._CFuncPtr)
 
 
@@ -93,16 +92,21 @@ def _flat(kind, name, offset):
             raise TypeError(f"field {name!r} is a {kind.__name__}, which has no column") from None
 
 
+def distance(tail, head):
+    """Bytes from one position to a later one; the kernel counts positions up to 2**64 and begins again at 0."""
+    return (head - tail) % (1 << 64)
+
+
 def unroll(ring, tail, head):
     """Copy the bytes between two positions of a ring, in order.
 
     ring: uint8 array, its length a power of two. tail, head: positions as the kernel counts them, never wrapped at the
     ring's end but at 2**64. Returns a uint8 array of ``head - tail`` bytes; ValueError when that is more than the ring.
     """
-    length = (head - tail) & _U64
+    length = distance(tail, head)
     if length > len(ring):
         raise ValueError(f"{length} bytes between tail and head, in a ring of {len(ring)}")
-    start = tail & (len(ring) - 1)
+    start = tail % len(ring)
     first = ring[start:start + length]
     if len(first) == length:
         return first.copy()

@@ -3,8 +3,20 @@
 import contextlib
 import ctypes
 import io
+import os
 
 MONOTONIC = "CLOCK_MONOTONIC, as bpf_ktime_get_ns() tells it: nanoseconds since boot, time asleep left out"
+
+
+PERF_EVENT_ARRAY, RINGBUF = 4, 27
+_MACRO = {PERF_EVENT_ARRAY: "BPF_PERF_OUTPUT", RINGBUF: "BPF_RINGBUF_OUTPUT"}
+
+
+def check_kind(table, kind):
+    """TypeError unless a table is of the map type (a number of <linux/bpf.h>) that a collector reads."""
+    if getattr(table, "ttype", None) != kind:
+        found = _MACRO.get(getattr(table, "ttype", None), type(table).__name__)
+        raise TypeError(f"this reads a {_MACRO[kind]} table, as bpf[\"events\"] gives it, and not a {found}")
 
 
 def check_pages(pages):
@@ -17,6 +29,12 @@ def check_pages(pages):
 def is_gone(bpf):
     """Whether a BPF object was cleaned up."""
     return bpf.module is None
+
+
+def check_open(bpf, name):
+    """ValueError when the BPF object of a channel was cleaned up."""
+    if is_gone(bpf):
+        raise ValueError(f"the BPF object of the {name} was cleaned up: run the cell that makes it again")
 
 
 def table_name(table):
@@ -51,3 +69,39 @@ def event_class(table):
         f"        _fields_ = [..., (\"{named[0] if named else 'field'}\", ctypes.c_uint32), ...]\n\n"
         f"    PerfOutput(bpf[\"{name}\"], event=Event)"
     )
+
+
+class Counter:
+    """A count that a BPF program keeps in the first entry of a BPF_ARRAY or BPF_PERCPU_ARRAY of u64."""
+
+    def __init__(self, table):
+        self._fd = table.map_fd
+        self._begin = 0
+
+    @classmethod
+    def named(cls, name, bpf):
+        """The counter in the table of that name; None when the program has no such table."""
+        try:
+            return cls(bpf[name])
+        except KeyError:
+            return None
+
+    def open(self):
+        self._fd = os.dup(self._fd)
+
+    def close(self):
+        os.close(self._fd)
+
+    def restart(self):
+        """Count from now."""
+        self._begin += self.value()
+
+    def value(self):
+        """What was counted since the last restart (int), on all CPUs."""
+        from bcc.libbcc import lib
+        from bcc.utils import get_possible_cpus
+
+        counts = (ctypes.c_uint64 * len(get_possible_cpus()))()
+        if lib.bpf_lookup_elem(self._fd, ctypes.byref(ctypes.c_int(0)), ctypes.byref(counts)):
+            raise OSError(ctypes.get_errno(), "the counter of lost events cannot be read")
+        return sum(counts) - self._begin

@@ -1,0 +1,167 @@
+"""BPF_RINGBUF_OUTPUT tables to DataFrames.
+
+A BPF ring buffer is one buffer for all CPUs, and its events keep their order. The kernel lets a program in user space
+map it: a page with the consumer's position, a page with the producer's, and the data, mapped twice in a row so that a
+record which wraps round the end can be read in one piece. Reading is looking at two numbers and copying what is between.
+
+What it rests on: kernel documentation, bpf/ringbuf; the layout is in kernel/bpf/ringbuf.c.
+"""
+
+import ctypes
+import mmap
+import os
+import select
+import time
+
+import numpy as np
+
+from helpers.clock import realtime_offset_ns
+from helpers.collector import Collector
+from helpers.columns import Columns
+from helpers.records import distance, dtype_of, ringbuf_records
+from helpers.tables import MONOTONIC, RINGBUF, Counter, check_kind, check_open, event_class, is_gone, table_name
+
+BUSY_MS, IDLE_MS = 2, 50
+LAST_RECORDS_SECONDS = 0.1
+
+
+class RingBuffer(Collector):
+    """Collect the events of a ``BPF_RINGBUF_OUTPUT`` table.
+
+    >>> with RingBuffer(bpf["events"]) as events:
+    ...     run_sync(times=5)
+    >>> events.to_dataframe()
+
+    event: ctypes.Structure of the events, where BCC cannot describe the struct by itself.
+
+    The frame has the struct's fields, its rows in the order in which the events were submitted. What waited in the
+    buffer before the collection began is thrown away.
+
+    **Loss.** When the buffer is full, ``ringbuf_output()`` and ``ringbuf_reserve()`` fail, and only the BPF program
+    knows. As long as the buffer was never full, ``lost`` is 0. So that it can be a number otherwise, let the program
+    count in a table named like the buffer, with ``_lost`` behind::
+
+        BPF_RINGBUF_OUTPUT(events, 64);
+        BPF_ARRAY(events_lost, u64, 1);
+        …
+            if (events.ringbuf_output(&data, sizeof(data), 0))
+                events_lost.atomic_increment(0);
+
+    `RingBuffer` finds that table by itself, and ``lost`` is then exact. Without it, and with a buffer that was full,
+    ``lost`` is None.
+
+    Raises TypeError for another kind of table, or when the struct has a field that cannot be a column.
+    """
+
+    def __init__(self, table, event=None):
+        super().__init__()
+        check_kind(table, RINGBUF)
+        self.table = table
+        self.dtype = dtype_of(event or event_class(table))
+
+    def _channel(self):
+        return Ring(self.table, self.dtype)
+
+
+class Ring:
+    """The channel of a `RingBuffer`.
+
+    While events come it looks every 2 ms and waits for nothing, so the kernel has nobody to wake; when a look finds
+    nothing, it sleeps until the kernel says that there is something.
+    """
+
+    clock = MONOTONIC
+
+    def __init__(self, table, dtype):
+        self._bpf, self._fd, self._size, self._dtype = table.bpf, table.map_fd, table.max_entries, dtype
+        self._counter = Counter.named(table_name(table) + "_lost", table.bpf)
+        self._step = 8 + -(-dtype.itemsize // 8) * 8
+        self._was_full = self._idle = False
+        name = table_name(table)
+        self.name = "ring buffer " + name
+        self.event_size = dtype.itemsize
+        self.table = Columns(dtype)
+        self.lost, self.odd = 0, {}
+        self.advice = "give the buffer more pages in the C program, or fire less" if self._counter else (
+            f"Count them in the C program: BPF_ARRAY({name}_lost, u64, 1); and, where ringbuf_output() does not "
+            f"return 0 or ringbuf_reserve() returns NULL, {name}_lost.atomic_increment(0);"
+        )
+
+    def __enter__(self):
+        check_open(self._bpf, self.name)
+        # A file descriptor of our own keeps the map, so that its number cannot come to mean another file meanwhile.
+        self._fd = os.dup(self._fd)
+        try:
+            if self._counter:
+                self._counter.open()
+            self._map()
+            self._poll = select.poll()
+            self._poll.register(self._fd, select.POLLIN)
+            self._throw_away()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _map(self):
+        page = mmap.PAGESIZE
+        mine = mmap.mmap(self._fd, page)
+        kernels = mmap.mmap(self._fd, page + 2 * self._size, prot=mmap.PROT_READ, offset=page)
+        self._consumer = ctypes.c_uint64.from_buffer(mine)
+        self._producer = np.frombuffer(kernels, np.uint64, 1)
+        self._data = np.frombuffer(kernels, np.uint8, 2 * self._size, page)
+
+    def _throw_away(self):
+        self.finish()
+        self.table = Columns(self._dtype)
+        self.odd, self._was_full = {}, False
+        if self._counter:
+            self._counter.restart()
+        self.lost = 0
+
+    def __exit__(self, *error):
+        # The pages are unmapped when nothing refers to them any more.
+        self._consumer = self._producer = self._data = None
+        if self._counter:
+            self._counter.close()
+        os.close(self._fd)
+
+    def gone(self):
+        return is_gone(self._bpf)
+
+    def wait(self, stop):
+        if self._idle:
+            self._poll.register(stop, select.POLLIN)
+            self._poll.poll(IDLE_MS)
+        pause = select.poll()
+        pause.register(stop, select.POLLIN)
+        return bool(pause.poll(BUSY_MS))
+
+    def drain(self):
+        """Move what is there into the table; tells whether that was anything."""
+        begin = self._consumer.value
+        start = begin % self._size
+        length = distance(begin, int(self._producer[0]))
+        found = ringbuf_records(self._data[start:start + length], self._dtype)
+        runs = [np.array(run) for run in found.runs]
+        self._consumer.value = begin + found.consumed
+        # A record found no room only if, before the line above, one more would not have fitted.
+        if distance(begin, int(self._producer[0])) + self._step >= self._size:
+            self._was_full = True
+        for run in runs:
+            self.table.append(run)
+        for size, count in found.odd.items():
+            self.odd[size] = self.odd.get(size, 0) + count
+        self._idle = found.consumed == 0
+        return length
+
+    def finish(self):
+        """Drain once more; a record that another CPU is just writing gets a moment to be ready."""
+        patience = time.monotonic() + LAST_RECORDS_SECONDS
+        end = int(self._producer[0])
+        self.drain()
+        while 0 < distance(self._consumer.value, end) <= self._size and time.monotonic() < patience:
+            time.sleep(0.001)
+            self.drain()
+        self.lost = self._counter.value() if self._counter else None if self._was_full else 0
+        self.offset = realtime_offset_ns()
