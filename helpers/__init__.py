@@ -14,6 +14,8 @@ _HOME = {
     "wall_clock": "clock",
     "detach_all": "cleanup",
     "report": "machine",
+    "road": "show",
+    "show_c": "show",
     "run": "workload",
     "run_sync": "workload",
     "start": "workload",

@@ -58,8 +58,9 @@ class Report(tuple):
     def _repr_html_(self):
         # No colours of our own: the text keeps those of the page, light or dark.
         cell = '<td style="text-align: left; vertical-align: top; white-space: normal">'
+        last = cell.replace("normal", "normal; overflow-wrap: anywhere")
         rows = "".join(
-            f"<tr>{cell}<b>{_mark(check)}</b></td>{cell}{html.escape(check.name)}</td>{cell}{html.escape(check.found)}"
+            f"<tr>{cell}<b>{_mark(check)}</b></td>{cell}{html.escape(check.name)}</td>{last}{html.escape(check.found)}"
             + "".join(f"<br>{html.escape(line)}" for line in check.fix.splitlines()) + "</td></tr>"
             for check in self)
         head = "".join(f'<th style="text-align: left">{title}</th>' for title in ("", "what", "found here"))
