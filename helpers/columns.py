@@ -4,56 +4,55 @@ Text is the reason for this module: ten million rows of ``char comm[16]`` are te
 distinct names and a small number for each row. So text is kept as such numbers from the first drain on.
 """
 
+from itertools import chain, islice
+
 import numpy as np
 import pandas as pd
 
 
 class Columns:
-    """Columns that grow by whole arrays of events; their dtypes come from the struct.
+    """Columns that grow by whole arrays of events.
 
-    >>> columns = Columns(np.dtype([("pid", "u4"), ("comm", "S16")]))
+    >>> columns = Columns.of(np.dtype([("pid", "u4"), ("comm", "S16")]))
     >>> columns.append(events)                # a structured array of that dtype: copied
     >>> columns.to_frame()
 
     One thread may append while another makes frames.
     """
 
-    def __init__(self, dtype, cpu=False):
-        """dtype: of the events. cpu: add an int16 column ``cpu``, given with each `append`."""
+    def __init__(self, columns):
+        """columns: `Numbers`, `Text` or `Strings` by name."""
         self.rows = 0
-        self._columns = {}
-        for name in dtype.names:
-            kind = dtype[name]
-            self._columns[name] = Text() if kind.kind == "S" else Numbers(kind.newbyteorder("="))
-        self._cpu = Numbers(np.dtype("int16")) if cpu else None
+        self._columns = columns
 
-    def append(self, events, cpu=None):
-        """Copy a structured array of n events; ``cpu`` is the number of the CPU they all come from."""
+    @classmethod
+    def of(cls, dtype, **more):
+        """Columns for a structured dtype, in its order, and ``more`` columns by name (instead, or behind)."""
+        plain = {name: Text() if dtype[name].kind == "S" else Numbers(dtype[name]) for name in dtype.names}
+        return cls(plain | more)
+
+    def append(self, events, **more):
+        """Copy n events: a structured array of them, and ``more`` columns by name."""
         for name, column in self._columns.items():
-            column.append(events[name])
-        if self._cpu is not None:
-            self._cpu.append(np.full(len(events), cpu))
+            column.append(more[name] if name in more else events[name])
         self.rows += len(events)
 
     def to_frame(self):
-        """A DataFrame of the events so far, its columns in the order of the struct's fields, then ``cpu``.
+        """A DataFrame of the events so far.
 
         Each column is joined by itself and its pieces are let go before the next one, so that memory never holds the
         events twice.
         """
         rows = self.rows
-        joined = {name: column.join(rows) for name, column in self._columns.items()}
-        if self._cpu is not None:
-            joined["cpu"] = self._cpu.join(rows)
-        return pd.DataFrame(joined, copy=False)
+        return pd.DataFrame({name: column.join(rows) for name, column in self._columns.items()}, copy=False)
 
 
 class Numbers:
-    """A column of one NumPy dtype, kept as a list of arrays."""
+    """A column of one NumPy dtype (in the machine's byte order), kept as a list of arrays."""
 
     def __init__(self, dtype):
-        self.dtype = dtype
-        self._pieces = [np.empty(0, dtype)]
+        self.dtype = np.dtype(dtype).newbyteorder("=")
+        self._pieces = [np.empty(0, self.dtype)]
 
     def append(self, values):
         self._pieces.append(values.astype(self.dtype))
@@ -75,13 +74,16 @@ class Numbers:
 class Text:
     """A column of C strings (dtype ``S``): a code for each row, and the distinct texts."""
 
-    def __init__(self):
-        self._codes = Numbers(np.dtype("int32"))
+    def __init__(self, clean=bytes):
+        """clean: what to do with the bytes of each distinct value first."""
+        self._codes = Numbers("int32")
         self._code_of = {}
+        self._clean = clean
 
     def append(self, values):
         first, codes = distinct(np.ascontiguousarray(values))
-        known = [self._code_of.setdefault(text_of(raw), len(self._code_of)) for raw in values[first].tolist()]
+        texts = [text_of(self._clean(raw)) for raw in values[first].tolist()]
+        known = [self._code_of.setdefault(text, len(self._code_of)) for text in texts]
         self._codes.append(np.array(known, "int32")[codes])
 
     def join(self, rows):
@@ -92,6 +94,21 @@ class Text:
         rank = np.empty(len(texts), np.min_scalar_type(-len(texts) - 1))
         rank[order] = np.arange(len(texts))
         return pd.Categorical.from_codes(rank[codes], pd.Index([texts[i] for i in order], dtype="str"))
+
+
+class Strings:
+    """A column of texts that may all differ (list of bytes, of any length)."""
+
+    def __init__(self):
+        self._values = []
+
+    def append(self, values):
+        text = {raw: text_of(raw) for raw in set(values)}
+        self._values.append([text[raw] for raw in values])
+
+    def join(self, rows):
+        """A pandas array (dtype ``str``) of the first ``rows`` values."""
+        return pd.array(list(islice(chain.from_iterable(self._values), rows)), dtype="str")
 
 
 def text_of(raw):

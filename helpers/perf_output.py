@@ -18,7 +18,7 @@ import numpy as np
 
 from helpers.clock import realtime_offset_ns
 from helpers.collector import Collector
-from helpers.columns import Columns
+from helpers.columns import Columns, Numbers
 from helpers.records import dtype_of, perf_records, unroll
 from helpers.tables import MONOTONIC, PERF_EVENT_ARRAY, check_kind, check_open, check_pages, event_class, is_gone, table_name
 
@@ -72,7 +72,8 @@ class PerfRings:
         self._rings = []
         self.name = "perf buffer " + table_name(table)
         self.event_size = dtype.itemsize
-        self.table = Columns(dtype, cpu="cpu" not in dtype.names)
+        self._add_cpu = "cpu" not in dtype.names
+        self.table = Columns.of(dtype, **{"cpu": Numbers("int16")} if self._add_cpu else {})
         self.lost, self.odd = 0, {}
 
     def __enter__(self):
@@ -120,7 +121,7 @@ class PerfRings:
         for ring in self._rings:
             found = perf_records(ring.take(), self._dtype)
             for run in found.runs:
-                self.table.append(run, ring.cpu)
+                self.table.append(run, **{"cpu": np.full(len(run), ring.cpu)} if self._add_cpu else {})
             for size, count in found.odd.items():
                 self.odd[size] = self.odd.get(size, 0) + count
             self.lost += found.lost

@@ -80,7 +80,7 @@ class Ring:
         name = table_name(table)
         self.name = "ring buffer " + name
         self.event_size = dtype.itemsize
-        self.table = Columns(dtype)
+        self.table = Columns.of(dtype)
         self.lost, self.odd = 0, {}
         self.advice = "give the buffer more pages in the C program, or fire less" if self._counter else (
             f"Count them in the C program: BPF_ARRAY({name}_lost, u64, 1); and, where ringbuf_output() does not "
@@ -113,7 +113,7 @@ class Ring:
 
     def _throw_away(self):
         self.finish()
-        self.table = Columns(self._dtype)
+        self.table = Columns.of(self._dtype)
         self.odd, self._was_full = {}, False
         if self._counter:
             self._counter.restart()

@@ -1,0 +1,217 @@
+"""The lines of trace_pipe to a DataFrame.
+
+``bpf_trace_printk()`` writes into the kernel's trace buffer, which all programs share; reading the file ``trace_pipe``
+takes the lines out of it. A line looks like this, its task name 16 characters wide (kernel documentation, trace/ftrace)::
+
+              bash-1234    [001] d..21  5678.901234: bpf_trace_printk: Hello World!
+"""
+
+import errno
+import os
+import re
+import select
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from helpers.clock import realtime_offset_ns
+from helpers.collector import Collector
+from helpers.columns import Columns, Strings, Text
+
+ATTENTION_MS = 50
+READ_AT_ONCE = 1 << 20
+
+HEADER = re.compile(
+    rb"(?P<task>.{16})-(?P<tid>\d+ *) (?:\([ \d-]{7}\) )?\[(?P<cpu>\d+)\] (?:(?P<flags>\S+) )?"
+    rb"(?P<seconds> *\d+)\.(?P<micros>\d{6}): (?:(?P<function>[^\s:]+)(?:: ?| (?=<-)))?(?P<message>.*)",
+    re.DOTALL,
+)
+LOST = re.compile(rb"CPU:\d+ \[LOST (?:(\d+) )?EVENTS\]")
+FIELDS = np.dtype([
+    ("task", "S16"), ("tid", "i4"), ("cpu", "i2"), ("flags", "S8"), ("time_ns", "i8"), ("function", "S64"),
+])
+
+
+class TracePipe(Collector):
+    """Collect the lines that BPF programs write with ``bpf_trace_printk()``.
+
+    >>> with TracePipe() as lines:
+    ...     run_sync(times=5)
+    >>> lines.to_dataframe()
+
+    A collection begins with an empty trace buffer: older lines are thrown away. The columns:
+
+    - task (category): name of the thread that ran into the probe; ``<...>`` where the kernel no longer knew it
+    - tid (int32): its thread id, which the article and BCC call pid
+    - cpu (int16), flags (category): where, and in what state (interrupts, preemption), as the kernel writes it
+    - time_ns (int64): nanoseconds since boot, in steps of 1000, by CLOCK_MONOTONIC
+    - function (category): who wrote the line: ``bpf_trace_printk`` for BPF programs (the kernel does not say which),
+      ``tracing_mark_write`` for user space, the event's name for other tracepoints
+    - message (str): the text; one that ends in ``\\n``, or has several lines, is kept as it is
+
+    While it runs, the trace clock is ``mono``, so that times compare with ``bpf_ktime_get_ns()``; else the kernel uses
+    ``local``, which drifts away from it. When the buffer is full the kernel drops the oldest lines and says how many.
+
+    Raises PermissionError for who is not root; FileNotFoundError without tracefs; OSError (EBUSY) when somebody else
+    reads trace_pipe, such as a BPF object whose ``trace_print()`` or ``trace_fields()`` was called: `detach_all`.
+    """
+
+    def _channel(self):
+        return Pipe()
+
+
+class Pipe:
+    """The channel of a `TracePipe`."""
+
+    name = "trace_pipe"
+    clock = "CLOCK_MONOTONIC, by the trace clock mono: nanoseconds since boot, time asleep left out"
+    advice = "fire less, or give the trace buffer more room (buffer_size_kb beside trace_pipe)"
+    odd = {}
+
+    def __init__(self):
+        self.table = Columns.of(FIELDS, task=Text(clean=bytes.lstrip), message=Strings())
+        self.lost = 0
+
+    def __enter__(self):
+        self._tracefs = tracefs()
+        try:
+            self._fd = os.open(self._file("trace_pipe"), os.O_RDONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                error.strerror += (
+                    ": somebody else reads trace_pipe. A BPF object does so from its first trace_print() or "
+                    "trace_fields() on, until it is cleaned up: detach_all()"
+                )
+            raise
+        size = self._file("buffer_size_kb").read_text()
+        if "expanded" in size:
+            # The kernel keeps its trace buffer tiny until somebody asks for the usual size.
+            self._file("buffer_size_kb").write_text(size.split("expanded:")[1].strip(" )\n"))
+        self._old_clock = re.search(r"\[(.+)\]", self._file("trace_clock").read_text())[1]
+        # Choosing a clock empties the buffer, as lines stamped by different clocks could not be put in order.
+        self._file("trace_clock").write_text("mono")
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN)
+        return self
+
+    def __exit__(self, *error):
+        if self._old_clock != "mono":
+            self._file("trace_clock").write_text(self._old_clock)
+        os.close(self._fd)
+
+    def _file(self, name):
+        return self._tracefs / name
+
+    def gone(self):
+        return False
+
+    def wait(self, stop):
+        self._poll.register(stop, select.POLLIN)
+        return any(fd == stop for fd, _ in self._poll.poll(ATTENTION_MS))
+
+    def drain(self):
+        """Read up to a megabyte of lines; returns the time of the last one (ns since boot), or None at the end."""
+        texts, size = [], 0
+        try:
+            while size < READ_AT_ONCE:
+                texts.append(os.read(self._fd, 1 << 16))
+                size += len(texts[-1])
+        except BlockingIOError:
+            pass
+        found = parse(b"".join(texts))
+        self.table.append(found.fields, message=found.messages)
+        self.lost = None if self.lost is None or found.lost is None else self.lost + found.lost
+        return found.fields["time_ns"][-1] if size >= READ_AT_ONCE else None
+
+    def finish(self):
+        """Drain until the pipe is empty, or what comes is younger than this call."""
+        now = time.monotonic_ns()
+        while (self.drain() or now) < now:
+            pass
+        self.offset = realtime_offset_ns()
+
+
+def tracefs():
+    """Where the trace files are (Path). FileNotFoundError when tracefs is not mounted."""
+    for place in map(Path, ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")):
+        if (place / "trace_pipe").exists():
+            return place
+    raise FileNotFoundError("no trace_pipe: mount tracefs, as root: mount -t tracefs nodev /sys/kernel/tracing")
+
+
+class Lines(NamedTuple):
+    """What `parse` found, line by line: an array of FIELDS, a list of messages (bytes), lost events (None: not told)."""
+
+    fields: np.ndarray
+    messages: list
+    lost: int | None
+
+
+def parse(text):
+    """Take the text (bytes) of trace_pipe apart: `Lines`.
+
+    Nearly all lines have each field at the same place as the first one. They are taken apart together, column by
+    column; the others one by one. A line without a header belongs to the message before it.
+    """
+    lines = text.split(b"\n")[:-1]
+    fields, messages, alike = _those_like_the_first(lines)
+    whole, lost, last = alike.copy(), 0, None
+    skip = -1
+    for row in np.flatnonzero(~alike).tolist():
+        if row == skip:
+            continue
+        if row and whole[row - 1]:
+            last = row - 1
+        line = lines[row]
+        match = HEADER.fullmatch(line)
+        if not match and len(line) < 16 and row + 1 < len(lines):
+            # The newline may be part of the task's name, which any program can choose for itself.
+            match = HEADER.fullmatch(line + b"\n" + lines[row + 1])
+            skip = row + 1 if match else -1
+        if match:
+            time_ns = int(match["seconds"]) * 10**9 + int(match["micros"]) * 1000
+            fields[row] = (match["task"], int(match["tid"]), int(match["cpu"]), match["flags"] or b"", time_ns,
+                           match["function"] or b"")
+            messages[row] = match["message"]
+            whole[row], last = True, row
+        elif loss := LOST.fullmatch(line):
+            lost = None if lost is None or loss[1] is None else lost + int(loss[1])
+        elif last is not None:
+            messages[last] += b"\n" + line
+    if not whole.all():
+        fields, messages = fields[whole], [messages[row] for row in np.flatnonzero(whole).tolist()]
+    return Lines(fields, messages, lost)
+
+
+def _those_like_the_first(lines):
+    """Fields and messages of the lines that look like the first header, and which lines those are (bool array)."""
+    fields = np.zeros(len(lines), FIELDS)
+    layout = next((match for match in map(HEADER.fullmatch, lines) if match), None)
+    if layout is None or layout["flags"] is None:
+        return fields, [b""] * len(lines), np.zeros(len(lines), bool)
+    begin = layout.start("message")
+    bytes_ = np.array(lines, f"S{begin}").view("u1").reshape(len(lines), begin)
+    numbers = [layout.span(name) for name in ("tid", "cpu", "seconds", "micros")]
+    same = np.ones(begin, bool)
+    for first, end in [layout.span("task"), layout.span("flags"), *numbers]:
+        same[first:end] = False
+    alike = (bytes_[:, same] == np.frombuffer(layout[0][:begin], "u1")[same]).all(1)
+    for first, end in numbers:
+        digits = bytes_[:, first:end]
+        alike &= ((digits - np.uint8(ord("0")) < 10) | (digits == ord(" "))).all(1)
+    tid, cpu, seconds, micros = (_number(bytes_[:, first:end]) for first, end in numbers)
+    fields["task"] = np.ascontiguousarray(bytes_[:, :16]).view("S16")[:, 0]
+    fields["tid"], fields["cpu"], fields["function"] = tid, cpu, layout["function"] or b""
+    fields["flags"] = np.ascontiguousarray(bytes_[:, slice(*layout.span("flags"))]).view(f"S{len(layout['flags'])}")[:, 0]
+    fields["time_ns"] = seconds * 10**9 + micros * 1000
+    return fields, [line[begin:] for line in lines], alike
+
+
+def _number(digits):
+    """Decimal numbers (int64) from a table of their characters; blanks before or after them do not count."""
+    value = np.zeros(len(digits), "i8")
+    for column in digits.T:
+        value = np.where(column == ord(" "), value, value * 10 + column - ord("0"))
+    return value
