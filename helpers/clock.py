@@ -39,7 +39,8 @@ def wall_clock(times):
         if "time_ns" not in times:
             raise KeyError(f"no column time_ns: give the column that holds the time, one of {list(times.columns)}")
         times = times["time_ns"]
-    times = pd.Series(times)
+    if not isinstance(times, pd.Series):
+        times = pd.Series(times)
     offset = times.attrs.get("realtime_offset_ns")
     if offset is None:
         offset = realtime_offset_ns()

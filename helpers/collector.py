@@ -32,6 +32,12 @@ class EventsLost(UserWarning):
 warnings.simplefilter("always", EventsLost)
 
 
+class Bar(tqdm):
+    """A progress bar without the thread that tqdm would leave behind."""
+
+    monitor_interval = 0
+
+
 class Drain(threading.Thread):
     """Opens a channel, drains it until told to stop, drains it once more, closes it."""
 
@@ -180,8 +186,8 @@ class Collector:
         seen = sys.stdout.isatty() or type(sys.stdout).__module__.startswith("ipykernel")
         total = until if isinstance(until, int) else seconds
         layout = "{desc}: {percentage:3.0f}% |{bar:30}| {postfix}" if total else "{desc}: {postfix}"
-        with tqdm(total=total, desc=self._drain.channel.name, file=sys.stdout, disable=not seen, leave=False,
-                  bar_format=layout) as bar:
+        with Bar(total=total, desc=self._drain.channel.name, file=sys.stdout, disable=not seen, leave=False,
+                 bar_format=layout) as bar:
             while True:
                 elapsed, received = time.monotonic() - begin, self.received
                 bar.set_postfix_str(f"{received:,} events, {elapsed:.1f} s", refresh=False)

@@ -1,0 +1,352 @@
+"""The face of the collectors, on a channel that needs no kernel."""
+
+import _thread
+import gc
+import io
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import warnings
+
+import numpy as np
+import pytest
+
+from helpers import detach_all
+from helpers.collector import Collector, EventsLost
+from helpers.columns import Columns
+
+EVENT = np.dtype([("n", "i8"), ("comm", "S8")])
+
+
+class Made:
+    """A channel whose events the test puts in; fails where it is told to."""
+
+    name, clock, advice, event_size = "made up", "none", "do better", 16
+
+    def __init__(self, fail=None):
+        self.table, self.lost, self.odd, self.offset = Columns.of(EVENT), 0, {}, 5
+        self.fail, self.waiting, self.closed, self.ended = fail, [], False, False
+        if fail == "make":
+            raise OSError("no")
+
+    def __enter__(self):
+        if self.fail == "open":
+            raise OSError("will not open")
+        return self
+
+    def __exit__(self, *error):
+        self.closed = True
+
+    def wait(self, stop):
+        poll = select.poll()
+        poll.register(stop, select.POLLIN)
+        return bool(poll.poll(5))
+
+    def gone(self):
+        return self.ended
+
+    def drain(self):
+        if self.fail == "drain" and self.table.rows >= 3:
+            raise OSError("the drain broke")
+        while self.waiting:
+            self.table.append(np.array([(self.waiting.pop(0), b"x")], EVENT))
+
+    def finish(self):
+        self.drain()
+
+
+class Collect(Collector):
+    def __init__(self, fail=None):
+        super().__init__()
+        self.fail = fail
+
+    def _channel(self):
+        self.channel = Made(self.fail)
+        return self.channel
+
+    def fire(self, *numbers):
+        self.channel.waiting.extend(numbers)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_over():
+    before = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    yield
+    gc.collect()
+    deadline = time.monotonic() + 2
+    while (threading.active_count(), len(os.listdir("/proc/self/fd"))) != before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before
+
+
+def later(seconds, function, *arguments):
+    timer = threading.Timer(seconds, function, arguments)
+    timer.start()
+    return timer
+
+
+def press_stop(seconds):
+    """What ■ does: SIGINT to this process."""
+    return later(seconds, os.kill, os.getpid(), signal.SIGINT)
+
+
+def test_events_of_the_block_are_all_there():
+    with Collect() as events:
+        events.fire(1, 2, 3)
+    df = events.to_dataframe()
+    assert df["n"].tolist() == [1, 2, 3] and events.received == 3 and events.lost == 0
+    assert df.attrs == {"source": "made up", "lost": 0, "clock": "none", "kernel": os.uname().release, "realtime_offset_ns": 5}
+
+
+def test_usable_again_and_each_time_from_nothing():
+    events = Collect()
+    for n in range(3):
+        with events:
+            events.fire(n)
+        assert events.to_dataframe()["n"].tolist() == [n]
+
+
+def test_frames_while_it_runs():
+    with Collect() as events:
+        for n in range(3):
+            events.fire(n)
+            deadline = time.monotonic() + 2
+            while events.received <= n and time.monotonic() < deadline:
+                time.sleep(0.001)
+            assert events.to_dataframe()["n"].tolist() == list(range(n + 1))
+
+
+def test_before_the_first_collection():
+    events = Collect()
+    df = events.to_dataframe()
+    assert len(df) == 0 and [str(kind) for kind in df.dtypes] == ["int64", "category"] and df.attrs["lost"] == 0
+    assert repr(events) == "<Collect, idle: 0 received, 0 lost>"
+
+
+def test_changing_the_frame_does_not_change_the_collection():
+    with Collect() as events:
+        events.fire(1, 2)
+    df = events.to_dataframe()
+    df.loc[0, "n"] = 99
+    df["more"] = 1
+    df.attrs["lost"] = 99
+    again = events.to_dataframe()
+    assert again["n"].tolist() == [1, 2] and list(again.columns) == ["n", "comm"] and again.attrs["lost"] == 0
+
+
+def test_attrs_survive_the_usual_steps():
+    with Collect() as events:
+        events.fire(1, 2)
+    df = events.to_dataframe()
+    for next_frame in (df.head(1), df[df["n"] > 1], df.copy(), df.assign(m=1), df.sort_values("n"), df.drop(columns="n")):
+        assert next_frame.attrs == df.attrs
+
+
+# ---- collect()
+
+def test_collect_for_some_seconds():
+    events = Collect()
+    begin = time.monotonic()
+    df = events.collect(seconds=0.2)
+    assert 0.2 <= time.monotonic() - begin < 1 and len(df) == 0
+
+
+def test_collect_until_a_number_of_events():
+    with Collect() as events:
+        timers = [later(0.02 * n, events.fire, n) for n in range(5)]
+        df = events.collect(until=5)
+        assert len(df) == 5
+        [timer.join() for timer in timers]
+
+
+def test_collect_until_a_function_says_so():
+    done = threading.Event()
+    timer = later(0.05, done.set)
+    Collect().collect(until=done.is_set, seconds=5)
+    timer.join()
+    assert done.is_set()
+
+
+def test_collect_seconds_come_first():
+    assert len(Collect().collect(seconds=0.05, until=10)) == 0
+
+
+@pytest.mark.parametrize("wrong", [{"until": 0}, {"until": "5"}, {"seconds": 0}, {"seconds": -1}])
+def test_collect_with_wrong_arguments(wrong):
+    with pytest.raises(ValueError, match="seconds=|until="):
+        Collect().collect(**wrong)
+
+
+def test_an_error_in_until_ends_the_collection():
+    events = Collect()
+    with pytest.raises(ZeroDivisionError):
+        events.collect(until=lambda: 1 / 0)
+    assert events.channel.closed
+
+
+def test_quiet_when_nobody_watches(capsys):
+    Collect().collect(seconds=0.05)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_where_somebody_watches(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    Collect().collect(seconds=0.15)
+    assert "made up" in sys.stdout.getvalue() and "0 events" in sys.stdout.getvalue()
+
+
+def test_the_end_of_the_bpf_object_ends_it(capsys):
+    with Collect() as events:
+        events.fire(1)
+        timer = later(0.05, setattr, events.channel, "ended", True)
+        df = events.collect(seconds=10)
+        timer.join()
+    assert df["n"].tolist() == [1] and "cleaned up" in capsys.readouterr().out
+
+
+# ---- ■
+
+def test_stop_in_the_block_keeps_what_came():
+    events = Collect()
+    timer = press_stop(0.1)
+    with pytest.raises(KeyboardInterrupt):
+        with events:
+            events.fire(1, 2)
+            time.sleep(5)
+    timer.join()
+    assert events.to_dataframe()["n"].tolist() == [1, 2] and events.channel.closed
+
+
+def test_stop_in_collect_lets_the_cell_go_on(capsys):
+    events = Collect()
+    timer = press_stop(0.1)
+    with events:
+        events.fire(1, 2)
+        df = events.collect(seconds=10)
+    timer.join()
+    assert df["n"].tolist() == [1, 2] and "■ stopped after 0.1 s, with 2 events kept" in capsys.readouterr().out
+
+
+def test_stop_in_a_collect_of_its_own(capsys):
+    events = Collect()
+    timer = press_stop(0.1)
+    assert len(events.collect()) == 0
+    timer.join()
+    assert "■ stopped" in capsys.readouterr().out and events.channel.closed
+
+
+def test_stop_at_any_moment():
+    """Two hundred times, from before the block to after it: nothing hangs, leaks, or gets lost."""
+    rng = np.random.default_rng(4)
+    for delay in rng.uniform(0, 0.012, 200):
+        events = Collect()
+        count = 0
+        timer = threading.Timer(delay, _thread.interrupt_main)
+        try:
+            timer.start()
+            with events:
+                for count in range(1, 4):
+                    events.fire(count)
+                    time.sleep(0.002)
+            events.to_dataframe()
+            timer.join()
+            time.sleep(0.001)
+        except KeyboardInterrupt:
+            pass
+        timer.join()
+        if events._drain:
+            events._finish()
+            assert events.channel.closed and events.received in (count, count - 1, count + 1)
+            assert events.to_dataframe()["n"].tolist() == list(range(1, events.received + 1))
+
+
+# ---- trouble
+
+def test_an_error_while_opening():
+    with pytest.raises(OSError, match="will not open"):
+        with Collect("open"):
+            pytest.fail("the block ran")
+
+
+def test_an_error_while_draining_is_told_and_keeps_what_came():
+    events = Collect("drain")
+    with pytest.raises(OSError, match="the drain broke"):
+        with events:
+            events.fire(1, 2, 3)
+            time.sleep(0.1)
+    assert events.to_dataframe()["n"].tolist() == [1, 2, 3] and events.channel.closed
+
+
+def test_the_error_of_the_block_comes_first():
+    with pytest.raises(ZeroDivisionError):
+        with Collect("drain") as events:
+            events.fire(1, 2, 3)
+            time.sleep(0.05)
+            1 / 0
+
+
+def test_a_forgotten_collection_ends_by_itself():
+    events = Collect()
+    events.__enter__()
+    channel = events.channel
+    del events
+    gc.collect()
+    deadline = time.monotonic() + 2
+    while not channel.closed and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert channel.closed
+
+
+def test_entering_twice_ends_the_first():
+    events = Collect()
+    events.__enter__()
+    first = events.channel
+    with events:
+        assert first.closed and not events.channel.closed
+
+
+def test_nothing_to_detach_without_bcc(monkeypatch):
+    monkeypatch.delitem(sys.modules, "bcc", raising=False)
+    assert detach_all() == 0
+
+
+# ---- loss
+
+def test_loss_is_said_every_time():
+    for _ in range(2):
+        with pytest.warns(EventsLost, match=r"1,000 of 1,002 events \(99.80%\) were lost: do better"):
+            with Collect() as events:
+                events.fire(1, 2)
+                events.channel.lost = 1000
+        assert events.lost == events.to_dataframe().attrs["lost"] == 1000
+
+
+def test_loss_that_nobody_counted():
+    with pytest.warns(EventsLost, match="nobody counted"):
+        with Collect() as events:
+            events.channel.lost = None
+    assert events.to_dataframe().attrs["lost"] is None
+
+
+def test_no_loss_no_words():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with Collect() as events:
+            events.fire(1)
+
+
+def test_events_of_another_size():
+    with pytest.warns(EventsLost, match="2 of 24 bytes do not fit the event's struct of 16 bytes"):
+        with Collect() as events:
+            events.fire(1)
+            events.channel.odd = {24: 2}
+    with pytest.raises(ValueError, match="Declare the struct by hand"):
+        with Collect() as events:
+            events.channel.odd = {24: 2}
