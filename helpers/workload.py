@@ -9,6 +9,7 @@ All three wait for the end and say exactly how many calls were made, by which pr
 
 import ctypes
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -129,6 +130,11 @@ class Workload:
         finally:
             os.close(gate)
             os.close(opener)
+
+    @property
+    def running(self):
+        """Whether some process has calls left to make."""
+        return any(not select.select([pipe], [], [], 0)[0] for _, _, pipe in self._children)
 
     def wait(self):
         """Wait until every process has made its calls. Interrupted, end them at once."""

@@ -195,3 +195,10 @@ def test_children_die_with_their_parent(death):
         assert len(pids) == 2 and all(map(is_running, pids))
         parent.send_signal(death)
     assert eventually(lambda: not any(map(is_running, pids)))
+
+
+def test_running_until_the_last_call(diary):
+    work = start(diary, times=3, rate=10)
+    assert work.running
+    assert eventually(lambda: not work.running)
+    assert len(diary.lines()) == 3 and work.wait().calls == 3 and not work.running

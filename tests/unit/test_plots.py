@@ -1,0 +1,219 @@
+"""Plots of no event, of one, of three, of three million, and of strange ones; and what their titles claim."""
+
+import time
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402
+
+from helpers import canvas, plots  # noqa: E402
+
+MILLION = 1_000_000
+
+
+def frame(number, names=("sync", "ann", "bob"), seed=1):
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame({
+        "time_ns": np.sort(rng.integers(0, 2_000_000_000, number)) + 10**13,
+        "comm": pd.Categorical(rng.choice(names, number), categories=[*names, "never"]),
+        "cpu": rng.integers(0, 2, number).astype("int16"),
+        "latency_ns": np.exp(rng.normal(10, 2, number)).astype("int64"),
+    })
+
+
+PLOTS = {
+    "timeline": plots.timeline,
+    "timeline by cpu": lambda df, **more: plots.timeline(df, by="cpu", **more),
+    "rate": plots.rate,
+    "rate by comm": lambda df, **more: plots.rate(df, by="comm", **more),
+    "counts": plots.counts,
+    "gaps": plots.gaps,
+    "latency": plots.latency,
+    "latency by comm": lambda df, **more: plots.latency(df, by="comm", **more),
+    "arrival": plots.arrival,
+    "losses": lambda df, **more: plots.losses({"this": df}, **more),
+}
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def draw(ax):
+    ax.figure.canvas.draw()
+
+
+def words(ax):
+    return " ".join(text.get_text() for text in ax.texts)
+
+
+@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("number", [1, 2, 3, 300, 5000])
+def test_a_plot_has_a_title_labels_and_a_white_ground(name, number):
+    ax = PLOTS[name](frame(number))
+    draw(ax)
+    assert ax.get_title() and ax.get_xlabel() or "event" in words(ax)
+    assert ax.figure.get_facecolor() == ax.get_facecolor() == (1, 1, 1, 1)
+    assert ax.xaxis.label.get_fontsize() >= 10 and all(t.get_fontsize() >= 10 for t in ax.get_xticklabels())
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_no_events(name):
+    df = frame(0)
+    ax = PLOTS[name](df)
+    draw(ax)
+    assert "no events" in words(ax)
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_it_draws_where_it_is_told_and_leaves_the_frame_alone(name):
+    df = frame(50)
+    before = df.copy()
+    _, mine = plt.subplots()
+    assert PLOTS[name](df, ax=mine) is mine
+    assert plt.get_fignums() == [mine.figure.number]
+    pd.testing.assert_frame_equal(df, before)
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_three_million_events_in_time(name):
+    df = frame(3 * MILLION)
+    begin = time.process_time()
+    draw(PLOTS[name](df))
+    assert time.process_time() - begin < 4  # about 0.3 s here
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_all_events_at_one_moment_and_alike(name):
+    df = frame(20).assign(time_ns=5, latency_ns=7000, comm="one")
+    draw(PLOTS[name](df))
+
+
+@pytest.mark.parametrize("values", [[0, 0, 0], [-5, 0, 3], [-1], [1, 2**62]])
+def test_latencies_that_a_log_axis_cannot_show(values):
+    ax = plots.latency(pd.DataFrame({"latency_ns": values}))
+    draw(ax)
+    told = words(ax) + ax.get_xlabel()
+    assert "none longer than 0 ns" in told if max(values) <= 0 else ("not shown" in told) == (min(values) <= 0)
+
+
+def test_times_out_of_order_make_no_negative_gaps():
+    ax = plots.gaps(pd.DataFrame({"time_ns": [3000, 1000, 2000, 2000]}))
+    assert ax.get_title() == "Half of the gaps are under 1 µs, the longest is 1 µs"
+    assert "1 of zero or less not shown" in ax.get_xlabel()
+
+
+def test_missing_values_are_left_out():
+    df = frame(10)
+    df["time_ns"] = df["time_ns"].astype("Int64").where(df.index != 3)
+    df["comm"] = df["comm"].where(df.index != 5)
+    assert plots.timeline(df).get_title().startswith("9 events in ")
+    assert "nan" in [label.get_text() for label in plots.counts(df).get_yticklabels()]
+
+
+@pytest.mark.parametrize("column, values, seconds", [
+    ("time_ns", [10**9, 3 * 10**9], 2),
+    ("ts", [10**9, 3 * 10**9], 2),
+    ("ts", [5.5, 7.5], 2),
+    ("time", pd.to_datetime([1, 3], unit="s"), 2),
+    ("time", pd.to_datetime([1, 3], unit="s", utc=True).tz_convert("Asia/Tokyo"), 2),
+    ("start_ns", np.array([0, 2**63 + 1], dtype="uint64") // 2**32, 2.147483648),
+])
+def test_times_of_many_kinds(column, values, seconds):
+    ax = plots.rate(pd.DataFrame({column: values}))
+    assert ax.get_title().startswith(f"{2 / seconds:.3g} events a second")
+
+
+def test_durations_of_many_kinds():
+    for column, value in (("t_us", 5.0), ("t_ms", 0.005), ("t", 5000), ("t", 5e-6), ("t", pd.Timedelta("5us"))):
+        assert plots.latency(pd.DataFrame({column: [value]}), column).get_title() == "1 event, it took 5 µs"
+
+
+def test_titles_say_what_the_frame_says():
+    df = frame(1000)
+    most = df["comm"].value_counts()
+    assert f"{most.iloc[0]:,} of them from {most.index[0]}" in plots.counts(df).get_title()
+    assert f"{canvas.duration(df['latency_ns'].median())}" in plots.latency(df).get_title()
+    assert canvas.duration(np.diff(df["time_ns"]).max()) in plots.gaps(df).get_title()
+    assert "All 1,000 events came in the order" in plots.arrival(df).get_title()
+
+
+def test_bars_add_up():
+    df = frame(1000)
+    assert sum(bar.get_width() for bar in plots.counts(df).patches) == 1000
+    [stairs] = plots.latency(df).patches
+    assert stairs.get_data().values.sum() == (df["latency_ns"] > 0).sum()
+    [stairs] = plots.rate(df).patches
+    assert (stairs.get_data().values * np.diff(stairs.get_data().edges)).sum() == pytest.approx(1000)
+
+
+def test_many_processes_become_others():
+    names = [f"process {number}" for number in range(40)]
+    for ax in (plots.timeline(frame(2000, names)), plots.counts(frame(2000, names))):
+        labels = [label.get_text() for label in ax.get_yticklabels()]
+        assert len(labels) == 12 and labels[-1] == "others" and "others" not in ax.get_title()
+
+
+def test_cpus_are_in_their_own_order():
+    ax = plots.timeline(pd.DataFrame({"time_ns": range(6), "cpu": [10, 10, 10, 2, 2, 0]}), by="cpu")
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["CPU 0", "CPU 2", "CPU 10"]
+
+
+def test_late_events_are_counted():
+    ax = plots.arrival(pd.DataFrame({"time_ns": [1, 5, 3, 4, 6, 2]}))
+    assert ax.get_title().startswith("3 of 6 events came after one that happened later")
+
+
+def test_losses_of_frames_and_of_a_table():
+    some, none, unknown = frame(300), frame(50), frame(10)
+    some.attrs["lost"], none.attrs["lost"], unknown.attrs["lost"] = 100, 0, None
+    ax = plots.losses({"8 pages": some, "64 pages": none, "pipe": unknown})
+    assert ax.get_title() == "25 % lost with 8 pages" and "loss unknown" in words(ax)
+    assert plots.losses({"64 pages": none}).get_title() == "Nothing lost of 50 events"
+    table = pd.DataFrame({"received": [1, 9], "lost": [999, 1]}, index=pd.Index([8, 64], name="pages"))
+    assert plots.losses(table).get_title() == "99.9 % lost with 8 pages"
+
+
+@pytest.mark.parametrize("plot, words", [
+    (lambda df: plots.timeline(df), "comm, task, name"),
+    (lambda df: plots.counts(df, by="who"), "no column 'who' here, only .'x'."),
+    (lambda df: plots.rate(df), "give time="),
+    (lambda df: plots.latency(df), "no column 'latency_ns'"),
+])
+def test_a_column_that_is_not_there(plot, words):
+    with pytest.raises(KeyError, match=words):
+        plot(pd.DataFrame({"x": [1]}))
+
+
+def test_live_draws_again_and_ends(monkeypatch):
+    import IPython.display
+    shown = []
+    handle = type("Handle", (), {"update": lambda self, figure: shown.append(figure)})()
+    monkeypatch.setattr(IPython.display, "display", lambda display_id: handle)
+    drawn = []
+    ax = plots.live(lambda ax: drawn.append(plots.rate(frame(10 + len(drawn)), ax=ax)),
+                    until=lambda: len(drawn) >= 3, every=0.01)
+    assert len(drawn) == len(shown) == 4 and ax is drawn[-1]
+    assert plt.get_fignums() == []  # nothing is shown a second time at the end of the cell
+    begin = time.monotonic()
+    plots.live(lambda ax: ax.plot([1]), seconds=0.2, every=0.05)
+    assert 0.2 <= time.monotonic() - begin < 5
+
+
+def test_live_ends_when_interrupted():
+    def press_stop(ax):
+        ax.plot([1])
+        raise KeyboardInterrupt
+    plots.live(press_stop, seconds=60)
+
+
+def test_units_in_words():
+    assert [canvas.duration(ns) for ns in (0, 999, 12_300, 4.5e6, 1e9, 7.2e12)] == [
+        "0 ns", "999 ns", "12.3 µs", "4.5 ms", "1 s", "7,200 s"]
+    assert [canvas.short(n) for n in (0, 12, 1500, 1.5e6, 2e9)] == ["0", "12", "1.5 k", "1.5 M", "2 G"]
