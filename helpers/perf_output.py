@@ -13,6 +13,7 @@ import os
 import platform
 import select
 import struct
+from contextlib import ExitStack
 
 import numpy as np
 
@@ -54,10 +55,11 @@ class PerfOutput(Collector):
         check_kind(table, PERF_EVENT_ARRAY)
         self.pages = check_pages(pages)
         self.table = table
+        self.name = table_name(table)
         self.dtype = dtype_of(event or event_class(table))
 
     def _channel(self):
-        return PerfRings(self.table, self.pages, self.dtype)
+        return PerfRings(self.table, self.name, self.pages, self.dtype)
 
 
 class PerfRings:
@@ -66,11 +68,11 @@ class PerfRings:
     clock = MONOTONIC
     advice = "read faster than they fire, fire less, or give the rings more room with pages=…"
 
-    def __init__(self, table, pages, dtype):
+    def __init__(self, table, name, pages, dtype):
         self._bpf, self._pages, self._dtype = table.bpf, pages, dtype
         self._table_fd = table.map_fd
         self._rings = []
-        self.name = "perf buffer " + table_name(table)
+        self.name = "perf buffer " + name
         self.event_size = dtype.itemsize
         self._add_cpu = "cpu" not in dtype.names
         self.table = Columns.of(dtype, **{"cpu": Numbers("int16")} if self._add_cpu else {})
@@ -79,26 +81,25 @@ class PerfRings:
     def __enter__(self):
         from bcc.utils import get_online_cpus
 
-        check_open(self._bpf, self.name)
-        # A file descriptor of our own keeps the map, so that its number cannot come to mean another file meanwhile.
-        self._table_fd = os.dup(self._table_fd)
-        try:
+        check_open(self._bpf)
+        with ExitStack() as closing:
+            # A file descriptor of our own keeps the map, so that its number cannot come to mean another file meanwhile.
+            self._table_fd = os.dup(self._table_fd)
+            closing.callback(os.close, self._table_fd)
             for cpu in get_online_cpus():
-                self._rings.append(PerfRing(cpu, self._pages))
-                self._set(cpu, self._rings[-1].fd)
-        except BaseException:
-            self.__exit__()
-            raise
-        self._poll = select.poll()
-        for ring in self._rings:
-            self._poll.register(ring.fd, select.POLLIN)
+                ring = PerfRing(cpu, self._pages)
+                closing.callback(ring.close)
+                self._set(cpu, ring.fd)
+                closing.callback(self._set, cpu, None)
+                self._rings.append(ring)
+            self._poll = select.poll()
+            for ring in self._rings:
+                self._poll.register(ring.fd, select.POLLIN)
+            self._closing = closing.pop_all()
         return self
 
     def __exit__(self, *error):
-        for ring in self._rings:
-            self._set(ring.cpu, None)
-            ring.close()
-        os.close(self._table_fd)
+        self._closing.close()
 
     def _set(self, cpu, fd):
         """Tell the table which perf event takes a CPU's events; None takes the entry out."""

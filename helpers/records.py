@@ -46,7 +46,8 @@ def dtype_of(event):
     The result has the fields of the struct at their own offsets, in order. A nested struct or union gives a field for
     each member, named as in C: ``where.line``, ``saddr[0]``. Integers, bools and floats keep width and sign; an enum is
     the int it is in C; pointers are ``uint64``; ``char name[16]`` is ``S16``; a lone ``char`` is an ``int8``, since BCC
-    describes ``s8`` and ``char`` alike. A 128-bit integer arrives from BCC as two: ``x[0]`` is the lower half.
+    describes ``s8`` and ``char`` alike. A 128-bit integer arrives from BCC as two halves, the lower one is ``x[0]``; where
+    C leaves room before it, to begin at a multiple of 16, BCC does not: write that room into the struct.
 
     Raises TypeError, naming the field, for what has no column: bit fields, and wide characters.
     """

@@ -12,6 +12,7 @@ import mmap
 import os
 import select
 import time
+from contextlib import ExitStack
 
 import numpy as np
 
@@ -57,10 +58,12 @@ class RingBuffer(Collector):
         super().__init__()
         check_kind(table, RINGBUF)
         self.table = table
+        self.name = table_name(table)
         self.dtype = dtype_of(event or event_class(table))
+        self.counter = Counter.named(self.name + "_lost", table.bpf)
 
     def _channel(self):
-        return Ring(self.table, self.dtype)
+        return Ring(self.table, self.name, self.dtype, self.counter)
 
 
 class Ring:
@@ -72,12 +75,11 @@ class Ring:
 
     clock = MONOTONIC
 
-    def __init__(self, table, dtype):
+    def __init__(self, table, name, dtype, counter):
         self._bpf, self._fd, self._size, self._dtype = table.bpf, table.map_fd, table.max_entries, dtype
-        self._counter = Counter.named(table_name(table) + "_lost", table.bpf)
+        self._counter = counter
         self._step = 8 + -(-dtype.itemsize // 8) * 8
         self._was_full = self._idle = False
-        name = table_name(table)
         self.name = "ring buffer " + name
         self.event_size = dtype.itemsize
         self.table = Columns.of(dtype)
@@ -88,20 +90,24 @@ class Ring:
         )
 
     def __enter__(self):
-        check_open(self._bpf, self.name)
-        # A file descriptor of our own keeps the map, so that its number cannot come to mean another file meanwhile.
-        self._fd = os.dup(self._fd)
-        try:
+        check_open(self._bpf)
+        with ExitStack() as closing:
+            # A file descriptor of our own keeps the map, so that its number cannot come to mean another file meanwhile.
+            self._fd = os.dup(self._fd)
+            closing.callback(os.close, self._fd)
             if self._counter:
-                self._counter.open()
+                closing.enter_context(self._counter)
             self._map()
             self._poll = select.poll()
             self._poll.register(self._fd, select.POLLIN)
             self._throw_away()
-        except BaseException:
-            self.__exit__()
-            raise
+            self._closing = closing.pop_all()
         return self
+
+    def __exit__(self, *error):
+        # The pages are unmapped when nothing refers to them any more.
+        self._consumer = self._producer = self._data = None
+        self._closing.close()
 
     def _map(self):
         page = mmap.PAGESIZE
@@ -118,13 +124,6 @@ class Ring:
         if self._counter:
             self._counter.restart()
         self.lost = 0
-
-    def __exit__(self, *error):
-        # The pages are unmapped when nothing refers to them any more.
-        self._consumer = self._producer = self._data = None
-        if self._counter:
-            self._counter.close()
-        os.close(self._fd)
 
     def gone(self):
         return is_gone(self._bpf)

@@ -13,10 +13,14 @@ _MACRO = {PERF_EVENT_ARRAY: "BPF_PERF_OUTPUT", RINGBUF: "BPF_RINGBUF_OUTPUT"}
 
 
 def check_kind(table, kind):
-    """TypeError unless a table is of the map type (a number of <linux/bpf.h>) that a collector reads."""
+    """TypeError unless a table is of the map type (a number of <linux/bpf.h>) that a collector reads.
+
+    ValueError when its BPF object was cleaned up.
+    """
     if getattr(table, "ttype", None) != kind:
         found = _MACRO.get(getattr(table, "ttype", None), type(table).__name__)
         raise TypeError(f"this reads a {_MACRO[kind]} table, as bpf[\"events\"] gives it, and not a {found}")
+    check_open(table.bpf)
 
 
 def check_pages(pages):
@@ -31,10 +35,10 @@ def is_gone(bpf):
     return bpf.module is None
 
 
-def check_open(bpf, name):
-    """ValueError when the BPF object of a channel was cleaned up."""
+def check_open(bpf):
+    """ValueError when a BPF object was cleaned up."""
     if is_gone(bpf):
-        raise ValueError(f"the BPF object of the {name} was cleaned up: run the cell that makes it again")
+        raise ValueError("the BPF object of this table was cleaned up: run the cell that makes it again")
 
 
 def table_name(table):
@@ -72,10 +76,13 @@ def event_class(table):
 
 
 class Counter:
-    """A count that a BPF program keeps in the first entry of a BPF_ARRAY or BPF_PERCPU_ARRAY of u64."""
+    """A count that a BPF program keeps in the first entry of a BPF_ARRAY or BPF_PERCPU_ARRAY of u64.
+
+    It is read inside a ``with`` block, which keeps the table even when the BPF object is cleaned up.
+    """
 
     def __init__(self, table):
-        self._fd = table.map_fd
+        self._table_fd = table.map_fd
         self._begin = 0
 
     @classmethod
@@ -86,10 +93,11 @@ class Counter:
         except KeyError:
             return None
 
-    def open(self):
-        self._fd = os.dup(self._fd)
+    def __enter__(self):
+        self._fd = os.dup(self._table_fd)
+        return self
 
-    def close(self):
+    def __exit__(self, *error):
         os.close(self._fd)
 
     def restart(self):

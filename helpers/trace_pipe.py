@@ -11,6 +11,7 @@ import os
 import re
 import select
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,8 +77,29 @@ class Pipe:
 
     def __enter__(self):
         self._tracefs = tracefs()
+        with ExitStack() as closing:
+            self._fd = self._open()
+            closing.callback(os.close, self._fd)
+            size = self._file("buffer_size_kb").read_text()
+            if "expanded" in size:
+                # The kernel keeps its trace buffer tiny until somebody asks for the usual size.
+                self._file("buffer_size_kb").write_text(size.partition("expanded:")[2].strip(" )\n"))
+            clock = re.search(r"\[(.+)\]", self._file("trace_clock").read_text())[1]
+            # Choosing a clock empties the buffer, as lines stamped by different clocks could not be put in order.
+            self._file("trace_clock").write_text("mono")
+            if clock != "mono":
+                closing.callback(self._file("trace_clock").write_text, clock)
+            self._poll = select.poll()
+            self._poll.register(self._fd, select.POLLIN)
+            self._closing = closing.pop_all()
+        return self
+
+    def __exit__(self, *error):
+        self._closing.close()
+
+    def _open(self):
         try:
-            self._fd = os.open(self._file("trace_pipe"), os.O_RDONLY | os.O_NONBLOCK)
+            return os.open(self._file("trace_pipe"), os.O_RDONLY | os.O_NONBLOCK)
         except OSError as error:
             if error.errno == errno.EBUSY:
                 error.strerror += (
@@ -85,21 +107,6 @@ class Pipe:
                     "trace_fields() on, until it is cleaned up: detach_all()"
                 )
             raise
-        size = self._file("buffer_size_kb").read_text()
-        if "expanded" in size:
-            # The kernel keeps its trace buffer tiny until somebody asks for the usual size.
-            self._file("buffer_size_kb").write_text(size.split("expanded:")[1].strip(" )\n"))
-        self._old_clock = re.search(r"\[(.+)\]", self._file("trace_clock").read_text())[1]
-        # Choosing a clock empties the buffer, as lines stamped by different clocks could not be put in order.
-        self._file("trace_clock").write_text("mono")
-        self._poll = select.poll()
-        self._poll.register(self._fd, select.POLLIN)
-        return self
-
-    def __exit__(self, *error):
-        if self._old_clock != "mono":
-            self._file("trace_clock").write_text(self._old_clock)
-        os.close(self._fd)
 
     def _file(self, name):
         return self._tracefs / name

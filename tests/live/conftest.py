@@ -1,0 +1,85 @@
+"""One probe for all live tests, of whichever kind this kernel has: a tracepoint on the host, a kprobe in the lab's VM.
+
+The probed system call is sched_get_priority_max(2), which nothing on a quiet machine calls by itself, so that a test
+which makes N calls fires N times. Set LIVE_PROBES=tracepoint or kprobe to insist on one kind.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SYSCALL = "sched_get_priority_max"
+CALLS = f"""
+import os, sys
+call, policy, n = os.{SYSCALL}, os.SCHED_FIFO, int(sys.argv[1])
+if len(sys.argv) > 2:
+    os.sched_setaffinity(0, {{int(sys.argv[2])}})
+for _ in range(n):
+    call(policy)
+"""
+
+
+def kind_of_probe():
+    tracefs = Path("/sys/kernel/tracing")
+    if os.geteuid():
+        pytest.fail("these tests load BPF programs: run them as root")
+    if not (tracefs / "trace_pipe").exists():
+        pytest.fail("these tests need tracefs: mount -t tracefs nodev /sys/kernel/tracing")
+    asked = os.environ.get("LIVE_PROBES")
+    if asked in ("tracepoint", "kprobe"):
+        return asked
+    if (tracefs / "kprobe_events").exists():
+        return "kprobe"
+    if (tracefs / "events/syscalls").exists():
+        return "tracepoint"
+    pytest.fail("this kernel has neither kprobes nor system call tracepoints")
+
+
+@pytest.fixture
+def load():
+    """A function: C text in which ``PROBE { … }`` is the program and ``ctx`` its context, to an attached BPF object."""
+    from bcc import BPF
+
+    from helpers import detach_all
+
+    kind = kind_of_probe()
+
+    def load(text):
+        if kind == "tracepoint":
+            head = f"TRACEPOINT_PROBE(syscalls, sys_enter_{SYSCALL})"
+            return BPF(text=text.replace("PROBE", head).replace("ctx", "args"))
+        bpf = BPF(text=text.replace("PROBE", "int on_call(struct pt_regs *ctx)"))
+        bpf.attach_kprobe(event=bpf.get_syscall_fnname(SYSCALL), fn_name="on_call")
+        return bpf
+
+    yield load
+    detach_all()
+
+
+def fire(times=1):
+    """Make the probed system call from this process."""
+    for _ in range(times):
+        os.sched_get_priority_max(os.SCHED_FIFO)
+
+
+def producer(times, cpu=None):
+    """Start a process that makes the call `times` times as fast as it can (on one CPU); returns the Popen."""
+    arguments = [str(times)] + ([] if cpu is None else [str(cpu)])
+    return subprocess.Popen([sys.executable, "-S", "-E", "-c", CALLS, *arguments])
+
+
+def finish(*processes):
+    for process in processes:
+        assert process.wait(timeout=120) == 0
+
+
+@pytest.fixture(scope="session")
+def many():
+    """A number of events that takes this machine about half a second: less where the CPU is emulated."""
+    begin = time.perf_counter()
+    fire(20_000)
+    return max(20_000, int(0.1 * 20_000 / (time.perf_counter() - begin)) // 1000 * 1000)

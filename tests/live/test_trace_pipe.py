@@ -1,0 +1,191 @@
+"""`TracePipe` on this kernel: an empty pipe to begin with, odd task names, long stories, loss, and one clock for all."""
+
+import ctypes
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from helpers import EventsLost, PerfOutput, TracePipe, detach_all
+from tests.live.conftest import finish, fire, producer
+
+pytestmark = pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning")
+TRACING = Path("/sys/kernel/tracing")
+HELLO = 'PROBE { bpf_trace_printk("Hello World!"); return 0; }'
+
+
+@pytest.fixture
+def small_buffer():
+    """The smallest trace buffer, so that it overruns; and what it was, afterwards."""
+    size = TRACING / "buffer_size_kb"
+    before = size.read_text().split()[0]
+    size.write_text("8")
+    yield
+    size.write_text(before if before != "7" else "1408")
+
+
+@pytest.fixture
+def named():
+    """Runs the probed call under a name of the test's choice."""
+    prctl, PR_SET_NAME, before = ctypes.CDLL(None).prctl, 15, Path("/proc/self/comm").read_text().rstrip("\n")
+
+    def run(name):
+        prctl(PR_SET_NAME, os.fsencode(name) if isinstance(name, str) else name)
+        fire()
+
+    yield run
+    prctl(PR_SET_NAME, before.encode())
+
+
+@pytest.mark.parametrize("calls", [0, 1, 5, 100])
+def test_calls_are_rows(load, calls):
+    load(HELLO)
+    fire(7)
+    before = time.monotonic_ns()
+    with TracePipe() as lines:
+        fire(calls)
+    after = time.monotonic_ns()
+    fire(3)
+    df = lines.to_dataframe()
+    assert len(df) == lines.received == calls and lines.lost == 0
+    assert {name: str(kind) for name, kind in df.dtypes.items()} == {
+        "task": "category", "tid": "int32", "cpu": "int16", "flags": "category", "time_ns": "int64",
+        "function": "category", "message": "str"}
+    assert df["message"].eq("Hello World!").all() and df["function"].eq("bpf_trace_printk").all()
+    assert df["tid"].eq(threading.get_native_id()).all() and df["cpu"].isin(os.sched_getaffinity(0)).all()
+    assert df["time_ns"].between(before - 1000, after).all() and df["time_ns"].is_monotonic_increasing
+
+
+def test_old_lines_are_thrown_away_each_time(load):
+    load(HELLO)
+    lines = TracePipe()
+    for _ in range(3):
+        fire(10)
+        with lines:
+            fire(2)
+        assert len(lines.to_dataframe()) == 2
+
+
+@pytest.mark.parametrize("name", ["a b c", "x-12", "we:ird: 1", "[0] -7", "<...>", "-", "a-1 [000] d..", "naïve", "16 characters ab"])
+def test_task_names(load, named, name):
+    load(HELLO)
+    with TracePipe() as lines:
+        named(name)
+    df = lines.to_dataframe()
+    # The kernel remembers the names of tasks that it has just switched; others it prints as <...>.
+    known = {name[:15], "<...>", *before_names()}
+    assert len(df) == 1 and df["task"].iloc[0] in known and df["message"].iloc[0] == "Hello World!"
+
+
+def before_names():
+    return {"python", "python3", "pytest"}
+
+
+def test_messages_of_several_lines(load):
+    load(r'PROBE { bpf_trace_printk("one\ntwo\n\nfour"); bpf_trace_printk("ends\n"); bpf_trace_printk("a: b: c"); return 0; }')
+    with TracePipe() as lines:
+        fire(2)
+    messages = [text.rstrip("\n") for text in lines.to_dataframe()["message"]]
+    assert messages == ["one\ntwo\n\nfour", "ends", "a: b: c"] * 2
+
+
+def test_who_wrote_a_line(load):
+    load(HELLO)
+    with TracePipe() as lines:
+        fire()
+        (TRACING / "trace_marker").write_text("from user space\n")
+    df = lines.to_dataframe()
+    assert df["function"].tolist() == ["bpf_trace_printk", "tracing_mark_write"]
+    assert df["message"].iloc[1] == "from user space"
+
+
+def test_two_programs_mix(load):
+    load(HELLO)
+    load('PROBE { bpf_trace_printk("Second"); return 0; }')
+    with TracePipe() as lines:
+        fire(4)
+    assert lines.to_dataframe()["message"].value_counts().to_dict() == {"Hello World!": 4, "Second": 4}
+
+
+@pytest.mark.filterwarnings("ignore::helpers.collector.EventsLost")
+def test_fired_is_received_and_lost(load, many, small_buffer):
+    bpf = load('BPF_ARRAY(fired, u64, 1);' + HELLO.replace("{ ", "{ fired.atomic_increment(0); ", 1))
+    with pytest.warns(EventsLost, match="were lost"):
+        with TracePipe() as lines:
+            finish(*[producer(many, cpu) for cpu in sorted(os.sched_getaffinity(0))[:2]])
+    assert lines.lost > 0 and bpf["fired"][0].value == len(lines.to_dataframe()) + lines.lost
+
+
+def test_many_lines_none_lost(load, many):
+    load(HELLO)
+    lines = TracePipe()
+    with lines:
+        for _ in range(10):
+            finish(producer(min(many, 20_000) // 20))
+    assert lines.lost == 0 and len(lines.to_dataframe()) == min(many, 20_000) // 20 * 10
+
+
+def test_one_clock_for_both_sources(load):
+    bpf = load("""
+        struct event { u64 time_ns; };
+        BPF_PERF_OUTPUT(events);
+        PROBE {
+            struct event event = { bpf_ktime_get_ns() };
+            bpf_trace_printk("now");
+            events.perf_submit(ctx, &event, sizeof(event));
+            return 0;
+        }""")
+    with TracePipe() as lines, PerfOutput(bpf["events"]) as events:
+        fire(50)
+    by_pipe, by_perf = (frame.to_dataframe()["time_ns"].astype("int64").sort_values().to_numpy() for frame in (lines, events))
+    # trace_pipe rounds to the microsecond; a busy machine may take the CPU away between the two.
+    assert (abs(by_pipe - by_perf) < 2_000_000).all() and abs((by_pipe - by_perf).mean()) < 200_000
+
+
+def test_the_trace_clock_is_put_back(load):
+    before = (TRACING / "trace_clock").read_text()
+    with TracePipe():
+        assert "[mono]" in (TRACING / "trace_clock").read_text()
+    assert (TRACING / "trace_clock").read_text() == before
+
+
+def test_another_reader_is_told_of(load):
+    bpf = load(HELLO)
+    bpf.trace_fields(nonblocking=True)
+    try:
+        with TracePipe() as lines:
+            fire()
+        assert len(lines.to_dataframe()) <= 1, "kernels before 6.6 let several read, and share the lines out"
+    except OSError as error:
+        assert "detach_all()" in str(error)
+    detach_all()
+    with TracePipe():
+        pass
+
+
+def test_nothing_leaks(load):
+    load(HELLO)
+    lines = TracePipe()
+    before = sorted(os.listdir("/proc/self/fd")), threading.active_count()
+    for _ in range(30):
+        with lines:
+            fire()
+        assert len(lines.to_dataframe()) == 1
+    assert (sorted(os.listdir("/proc/self/fd")), threading.active_count()) == before
+
+
+def test_running_the_cell_twice(load):
+    """The trap, and the way out of it."""
+    load(HELLO)
+    load(HELLO)
+    lines = TracePipe()
+    with lines:
+        fire()
+    assert len(lines.to_dataframe()) == 2
+    assert detach_all() == 2 and detach_all() == 0
+    load(HELLO)
+    with lines:
+        fire()
+    assert len(lines.to_dataframe()) == 1
