@@ -13,6 +13,7 @@ _HOME = {
     "EventsLost": "collector",
     "wall_clock": "clock",
     "detach_all": "cleanup",
+    "exercise": "exercises",
     "report": "machine",
     "road": "show",
     "show_c": "show",

@@ -153,9 +153,11 @@ def latency(df, column_name="latency_ns", by=None, ax=None):
     else:
         log_histogram(ax, [times], [None])
         mark_percentiles(ax, times)
-    title = (f"{events(len(times))}, {'each' if len(times) > 1 else 'it'} took {duration(times[0])}" if not np.ptp(times)
-             else f"Half of {events(len(times))} took under {duration(np.median(times))}, the slowest "
-             f"{duration(times.max())}")
+    many = events(len(times))
+    if np.ptp(times):
+        title = f"Half of {many} took under {duration(np.median(times))}, the slowest {duration(times.max())}"
+    else:
+        title = f"{many}, {'each' if len(times) > 1 else 'it'} took {duration(times[0])}"
     return finish(ax, title, "time taken (log scale)" + left_out(times), "number of events", grid="y")
 
 
@@ -206,7 +208,8 @@ def arrival(df, time=None, ax=None):
     for chosen, label, paint in ((~late, "in order", COLOURS[0]), (late, "after a later one", COLOURS[1])):
         where = np.flatnonzero(chosen)
         where = where[::max(1, len(where) // TICKS_AT_MOST)]
-        ax.plot(where, (times[where] - times.min()) / size, ".", markersize=5, color=paint, label=label, rasterized=True)
+        since_first = (times[where] - times.min()) / size
+        ax.plot(where, since_first, ".", markersize=5, color=paint, label=label, rasterized=True)
     if late.any():
         ax.legend(markerscale=2.5)
     ax.xaxis.set_major_formatter(SHORT)

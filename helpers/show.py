@@ -101,7 +101,7 @@ def _road_svg(here):
                          f'font-weight="bold" fill="{strong}">{"▲" if number > 3 else "▼"} we are here</text>')
         if number not in (3, 7):
             arrows.append(f'<path d="M{x + 109} {y + 22}h8"/>')
-    label = html.escape("The road of an event: " + " to ".join(STOPS) + (f". Here: {', '.join(here)}." if here else "."))
+    label = html.escape(f"The road of an event: {' to '.join(STOPS)}. Here: {', '.join(here) or 'nowhere'}.")
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 494 204" width="600" height="248" role="img" '
         f'aria-label="{label}" style="max-width:100%;height:auto">'

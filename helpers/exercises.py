@@ -1,0 +1,183 @@
+"""Checks for the exercises: they look at what the kernel did, and say in words what is still missing.
+
+An exercise is two cells. The learner fills the first, which begins with its number and a place for the answer:
+
+    # Exercise 1
+    my_bpf = ...
+
+The second one checks it. `exercise` is told which names must have been filled in:
+
+    with exercise(1, "my_bpf") as check:
+        df = check.hears(my_bpf, "events")
+        check.has_columns(df, "pid", "comm")
+        check.that(set(df["pid"]) == set(check.made.pids), "`pid` is not the process that called sync: look at >> 32")
+
+The first check that fails ends the block, and its words are shown. A wrong answer never raises; an error inside the
+block is shown as a sentence. Until the names are filled in the block says "not done yet". `hears`, `prints` and
+`counts` make fresh system calls, a random number of them, so that only a program that is attached and works can pass.
+"""
+
+import ast
+import html
+import random
+import re
+import sys
+
+from helpers.show import Shown
+
+DONE, WRONG, OPEN = ("✓", "#00734F", "#E5F4EE"), ("✗", "#B84A00", "#FCEEE4"), ("○", "#57606A", "#F1F3F5")
+
+
+class exercise:
+    """Check the answer to an exercise in a `with` block; see the head of this module.
+
+    `number` stands in the first line of the cell to fill ("# Exercise 1"); `names` are what that cell must define.
+    After the block, `check.passed` tells whether the answer was right. `made` is the `Made` of the latest fresh calls.
+    """
+
+    def __init__(self, number, *names):
+        self.number, self.passed, self.made = number, False, None
+        self._place = sys._getframe(1).f_globals
+        self._open = [name for name in names if _is_open(name, self._place, number)]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if kind is not None and not issubclass(kind, Exception):
+            return False  # ■ interrupts a check like any other cell
+        if self._open:
+            names = " and ".join(f"`{name}`" for name in self._open)
+            self._say(OPEN, "not done yet", f"Give {names} a value in the cell above, run it, then run this one again.")
+        elif kind is None:
+            self.passed = True
+            self._say(DONE, "done", "")
+        elif kind is _Missing:
+            self._say(WRONG, "not right yet", str(error))
+        else:
+            self._say(WRONG, "not right yet", f"Your answer could not be checked, because of an error: "
+                      f"{kind.__name__}: {error}")
+        return True
+
+    def that(self, condition, otherwise):
+        """Go on when `condition` is true; else end the check and show the sentence `otherwise`."""
+        if self._open or not condition:
+            raise _Missing(otherwise)
+
+    def has_columns(self, df, *columns, rows=None):
+        """`df` is a DataFrame with these columns, and `rows` rows (any number but zero when None)."""
+        import pandas as pd
+        self.that(isinstance(df, pd.DataFrame), f"A DataFrame is needed here, but this is {_a(df)}.")
+        missing = [name for name in columns if name not in df]
+        self.that(not missing, f"The frame has no column {_listed(missing)}; it has {_listed(df.columns)}.")
+        self.that(len(df), "The frame has the right columns but no rows: nothing was recorded while it was collected.")
+        self.that(rows is None or len(df) == rows, f"The frame should have {rows} rows and has {len(df)}.")
+
+    def is_plot(self, ax):
+        """`ax` is an Axes with something drawn in it, a title, and a label on each axis."""
+        from matplotlib.axes import Axes
+        self.that(isinstance(ax, Axes), f"An Axes is needed here (what a plot function returns), but this is {_a(ax)}.")
+        self.that(ax.has_data(), "There is nothing drawn in the plot.")
+        for what, words in (("title", ax.get_title() + ax.get_title("left")), ("label on the x axis", ax.get_xlabel()),
+                            ("label on the y axis", ax.get_ylabel())):
+            self.that(words.strip(), f"The plot has no {what}.")
+
+    def hears(self, bpf, table="events", each=1, by=None):
+        """Make fresh calls and return the DataFrame of what the program put into its table meanwhile.
+
+        There must be `each` events for each call. `by` is a function that makes so many calls and returns `Made`;
+        the default is `run_sync`. `each=0` says that these calls must not be reported.
+        """
+        from helpers import PerfOutput, RingBuffer
+        self._is_alive(bpf)
+        try:
+            collector = {"PerfEventArray": PerfOutput, "RingBuf": RingBuffer}.get(type(bpf[table]).__name__)
+        except KeyError:
+            raise _Missing(f"The program has no table `{table}`.") from None
+        self.that(collector, f"The table `{table}` is declared neither by BPF_PERF_OUTPUT nor by BPF_RINGBUF_OUTPUT.")
+        with collector(bpf[table]) as events:
+            self._make_calls(by)
+        df = events.to_dataframe()
+        self._compare(len(df), each, "events")
+        return df
+
+    def prints(self, bpf, text="", each=1, by=None):
+        """Like `hears`, for the lines with `text` in them that the program writes to trace_pipe."""
+        from helpers import TracePipe
+        self._is_alive(bpf)
+        with TracePipe() as lines:
+            self._make_calls(by)
+        df = lines.to_dataframe()
+        df = df[df["message"].str.contains(text, regex=False)]
+        self._compare(len(df), each, f"lines with {text!r}" if text else "lines")
+        return df
+
+    def counts(self, read, each=1, by=None):
+        """`read()` gives a number that grows by `each` with each fresh call; return by how much it grew."""
+        self.that(callable(read), f"A function that reads the number is needed here, but this is {_a(read)}.")
+        before = read()
+        self._make_calls(by)
+        grown = read() - before
+        self._compare(grown, each, "counts")
+        return grown
+
+    def _is_alive(self, bpf):
+        from bcc import BPF
+        self.that(isinstance(bpf, BPF), f"What `BPF(text=…)` returns is needed here, but this is {_a(bpf)}.")
+        self.that(bpf.module, "This BPF object has been cleaned up: run the cell with your answer once more.")
+
+    def _make_calls(self, by):
+        from helpers import run_sync
+        self.made = (by or run_sync)(random.randint(3, 7))
+
+    def _compare(self, found, each, what):
+        expected, calls = self.made.calls * each, f"{self.made.calls} fresh calls by {self.made[0].name}"
+        self.that(found or not expected, f"{calls} gave no {what}. Is the program attached, and to the right function?")
+        self.that(found >= expected, f"{calls} should give {expected} {what}, but only {found} came.")
+        older = "Is an older program still attached? Call detach_all() before BPF(…)."
+        advice = older if each else "Are they filtered out?"
+        self.that(found == expected, f"{calls} should give {expected} {what}, but {found} came. {advice}")
+
+    def _say(self, state, verdict, words):
+        mark, strong, pale = state
+        head = f"Exercise {self.number}: {verdict}."
+        code = r"<code style='color:inherit;background:none'>\1</code>"
+        body = re.sub("`([^`]+)`", code, html.escape(words))
+        Shown(f"{mark} {head} {words}".rstrip(), html=(
+            f'<div style="border-left:5px solid {strong};background:{pale};color:#1F2328;padding:.5em .8em">'
+            f'<b style="color:{strong}">{mark} {html.escape(head)}</b> {body}</div>')).show()
+
+
+class _Missing(Exception):
+    """Ends the block; its words are for the learner."""
+
+
+def _is_open(name, place, number):
+    """Whether an answer is still to be given: no such name, a placeholder, or a value left from an earlier run."""
+    value = place.get(name, ...)
+    return value is ... or value is None or _is_left_over(name, place, number)
+
+
+def _is_left_over(name, place, number):
+    """In a notebook, whose `In` lists the cells that ran: the last cell "# Exercise …" did not give `name` a value."""
+    first_line = re.compile(rf"\s*#\s*exercise\s+{re.escape(str(number))}\b", re.IGNORECASE)
+    cells = [cell for cell in place.get("In", []) if first_line.match(cell)]
+    try:
+        tree = ast.parse(cells[-1]) if cells else None
+    except SyntaxError:
+        return False  # a cell with %magic or !command: believe it
+    return tree is not None and name not in _names_given(tree)
+
+
+def _names_given(tree):
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    defined = (ast.FunctionDef, ast.ClassDef)
+    return names | {node.name for node in ast.walk(tree) if isinstance(node, defined)}
+
+
+def _a(value):
+    return f"a value of type {type(value).__name__}"
+
+
+def _listed(names):
+    return ", ".join(f"`{name}`" for name in names)

@@ -1,0 +1,106 @@
+"""The checks that look at the kernel: right programs pass, and each way to be wrong is named."""
+
+import IPython.display
+import pytest
+
+from helpers import exercise, run
+from tests.live.conftest import fire
+
+PERF = """
+BPF_PERF_OUTPUT(events);
+BPF_ARRAY(fired, u64, 1);
+struct data_t { u32 pid; char comm[16]; };
+PROBE {
+    struct data_t data = {.pid = bpf_get_current_pid_tgid() >> 32};
+    bpf_get_current_comm(&data.comm, sizeof(data.comm));
+    events.perf_submit(ctx, &data, sizeof(data));
+    fired.atomic_increment(0);
+    bpf_trace_printk("Hello World!");
+    return 0;
+}
+"""
+RING = """
+BPF_RINGBUF_OUTPUT(events, 8);
+struct data_t { u64 id; };
+PROBE {
+    struct data_t data = {.id = bpf_get_current_pid_tgid()};
+    events.ringbuf_output(&data, sizeof(data), 0);
+    return 0;
+}
+"""
+
+
+def calls(times):
+    return run(fire, times=times, name="asker")
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Words of the latest check."""
+    shown = []
+    monkeypatch.setattr(IPython.display, "display", shown.append)
+    return lambda: repr(shown[-1])
+
+
+def test_a_program_that_works(load, told):
+    bpf = load(PERF)
+    with exercise(1) as check:
+        df = check.hears(bpf, by=calls)
+        check.has_columns(df, "pid", "comm")
+        check.that(set(df["pid"]) == set(check.made.pids), "pids")
+        check.that((df["comm"] == "asker").all(), "comm")
+        check.counts(lambda: bpf["fired"][0].value, by=calls)
+        check.prints(bpf, "Hello World!", by=calls)
+        check.prints(bpf, "Good bye", each=0, by=calls)
+    assert told() == "✓ Exercise 1: done." and check.passed
+
+
+def test_a_ring_buffer_is_heard_too(load, told):
+    with exercise(1) as check:
+        check.hears(load(RING), by=calls)
+    assert check.passed, told()
+
+
+def test_attached_twice(load, told):
+    load(PERF)
+    bpf = load(PERF)
+    with exercise(1) as check:
+        check.prints(bpf, "Hello", by=calls)
+    assert "detach_all()" in told()
+    with exercise(1) as check:
+        check.hears(bpf, by=calls)
+    assert check.passed, told()  # two programs, two tables: nothing mixes
+
+
+def test_other_calls_than_asked_for(load, told):
+    bpf = load(PERF)
+    with exercise(1) as check:
+        check.hears(bpf, by=lambda times: run("sched_yield", times=times, name="other"))
+    assert "fresh calls by other gave no events. Is the program attached" in told()
+    with exercise(1) as check:
+        check.prints(bpf, "World!", by=lambda times: run("sched_yield", times=times))
+    assert "gave no lines with 'World!'" in told()
+
+
+def test_no_such_table_no_program_and_one_cleaned_up(load, told):
+    bpf = load(PERF)
+    with exercise(1) as check:
+        check.hears(bpf, "evnets", by=calls)
+    assert "The program has no table `evnets`." in told()
+    with exercise(1) as check:
+        check.hears(bpf, "fired", by=calls)
+    assert "`fired` is declared neither by BPF_PERF_OUTPUT nor" in told()
+    with exercise(1) as check:
+        check.hears("int hello() {}", by=calls)
+    assert "What `BPF(text=…)` returns is needed here" in told() and "str" in told()
+    bpf.cleanup()
+    with exercise(1) as check:
+        check.hears(bpf, by=calls)
+    assert "has been cleaned up" in told()
+
+
+def test_fresh_syncs_are_the_default(told):
+    counter = iter(range(1000))
+    with exercise(1) as check:
+        check.counts(lambda: next(counter), each=0)
+    assert "should give 0 counts, but 1 came" in told() and check.made[0].name == "sync"
