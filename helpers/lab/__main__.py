@@ -1,0 +1,72 @@
+"""python -m helpers.lab status | build | run -- COMMAND… | open"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+
+from . import LabError, cache, choose, image, serve, session, template, vm
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m helpers.lab", description="The lab that the notebooks run in.")
+    parser.add_argument("--suite", default=session.suite(), help="Debian release of the virtual machine")
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("status", help="say what is there and where notebooks will run")
+    build = actions.add_parser("build", help="build the virtual machine, unless it is there")
+    build.add_argument("--again", action="store_true", help="build the frozen machine anew even if it is there")
+    run = actions.add_parser("run", help="run a command in the lab, as root")
+    run.add_argument("--timeout", type=float, metavar="SECONDS", help="end the command after so long, with status 124")
+    run.add_argument("command", nargs="+", metavar="COMMAND", help="after --, the command and its arguments")
+    lab = actions.add_parser("open", help="open JupyterLab on the notebooks")
+    lab.add_argument("arguments", nargs="*", metavar="OPTION", help="after --, options for JupyterLab")
+    options = parser.parse_args()
+
+    if options.action == "status":
+        return status(options.suite)
+    if options.action == "build":
+        return build_lab(options.suite, options.again)
+    if options.action == "open":
+        return serve.lab(options.arguments)
+    if choose.place() == "host":
+        try:
+            return subprocess.run(options.command, timeout=options.timeout).returncode
+        except subprocess.TimeoutExpired:
+            return 124
+    return session.run(options.command, options.timeout)
+
+
+def say(text: str):
+    print(f"  {text} …", flush=True)
+
+
+def build_lab(suite: str, again: bool) -> int:
+    if again and (old := template.find(suite)):
+        shutil.rmtree(old)
+    print(f"The lab's virtual machine is ready: {template.ensure(suite, say)}")
+    return 0
+
+
+def status(suite: str) -> int:
+    disk, frozen = image.target(suite), template.find(suite)
+    kvm = "opens and may be used" if template.usable_kvm() else "cannot be used"
+    if template.kvm_verdict().exists():
+        kvm = "opens, but a guest did not start on it; software emulation is used"
+    print(f"notebooks run on   {choose.place()}")
+    print(f"QEMU               {vm.qemu_version()}")
+    print(f"/dev/kvm           {kvm}")
+    print(f"cache              {cache.directory()}")
+    print(f"Debian image       {disk.name if disk.exists() else 'not built: python -m helpers.lab build'}")
+    print(f"frozen machine     {frozen.name if frozen else 'not built: python -m helpers.lab build'}")
+    if frozen:
+        template.check(frozen)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except LabError as error:
+        sys.exit(f"{error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

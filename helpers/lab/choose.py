@@ -1,0 +1,24 @@
+"""Host or virtual machine: the choice, and its override EBPF_LAB."""
+
+import os
+
+from helpers import machine
+
+from . import LabError
+
+
+def place() -> str:
+    """Return "host" or "vm": $EBPF_LAB, or the host where this process can trace with kernel probes there.
+
+    Raises LabError when EBPF_LAB asks for the host and something is missing on it, or asks for something else.
+    """
+    wanted = os.environ.get("EBPF_LAB", "")
+    if wanted not in ("", "host", "vm"):
+        raise LabError(f"EBPF_LAB is {wanted!r}.", "Set it to host or vm, or leave it unset.")
+    if wanted == "vm":
+        return "vm"
+    missing = machine.missing_for_kprobes()
+    if wanted == "host" and missing:
+        first = missing[0]
+        raise LabError(f"Host mode cannot trace here: {first.problem}", first.remedy)
+    return "vm" if missing else "host"

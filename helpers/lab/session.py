@@ -1,0 +1,102 @@
+"""One use of the virtual machine, from thaw to end: as a notebook's kernel, or to run a command."""
+
+import base64
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from . import LabError, cache, guest, template, vm
+
+PATIENCE = 60  # seconds a thawed machine may take to answer; it takes one or two
+
+# What a learner may have set for the Python that runs the notebook.
+PASSED_ON = ("TZ", "JPY_SESSION_NAME", "COVERAGE_PROCESS_START")
+
+
+def suite() -> str:
+    """Return the Debian release to run: $EBPF_LAB_SUITE, or the default."""
+    from . import image
+
+    return os.environ.get("EBPF_LAB_SUITE") or image.DEFAULT_SUITE
+
+
+def thawed(ports: dict[int, int] | None = None, **request) -> vm.VM:
+    """Return a thawed machine that has been told who it is for. Raises LabError when there is no sound template.
+
+    *request* is sent on to the guest: the *key* of a Jupyter connection, or the *command* to run.
+    """
+    place = template.find(suite())
+    if place is None:
+        raise LabError("The lab's virtual machine is not built yet.", "In a terminal, run: python -m helpers.lab build")
+    machine = template.thaw(place, ports or {}, cache.PROJECT)
+    here = Path.cwd()
+    machine.send(
+        time_ns=time.time_ns(),
+        seed=base64.b64encode(os.urandom(64)).decode(),
+        project=str(cache.PROJECT),
+        directory=str(here if here.is_relative_to(cache.PROJECT) else cache.PROJECT),
+        environment={"EBPF_LAB": "vm", **{name: os.environ[name] for name in PASSED_ON if name in os.environ}},
+        **request,
+    )
+    return machine
+
+
+def kernel(connection: dict):
+    """Be the kernel of one notebook until it is shut down; return the exit status for Jupyter.
+
+    *connection* holds what Jupyter wrote into the connection file: five ports on 127.0.0.1 and a key.
+    """
+    ports = {connection[name]: port for name, port in guest.PORTS.items()}
+    with thawed(ports, key=connection["key"]) as machine:
+        stop_with_parent(machine)
+        try:
+            template.expect(machine, "started", PATIENCE)
+        except LabError as error:
+            raise LabError(
+                f"The lab's template does not start. {error}", "Build it again: python -m helpers.lab build --again"
+            ) from None
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        message = machine.receive()
+        if message is None:
+            print(f"The lab's virtual machine ended by itself. It said last:\n{machine.last_words()}", file=sys.stderr)
+            return 1
+        return message["exit"]
+
+
+def stop_with_parent(machine: vm.VM):
+    """End the machine when the process that started this one is gone, however it went."""
+    parent = os.getppid()
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        machine.process.kill()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def run(command: list[str], timeout: float | None = None) -> int:
+    """Run a command in the virtual machine, as root, and pass on what it prints; return its exit status.
+
+    Returns 124 when it takes longer than *timeout* seconds, as timeout(1) does.
+    """
+    with thawed(command=command) as machine:
+        stop_with_parent(machine)
+        clock = threading.Timer(timeout, machine.process.kill) if timeout else None
+        if clock:
+            clock.daemon = True
+            clock.start()
+        while message := machine.receive():
+            if "exit" in message:
+                return message["exit"]
+            for name, data in message.items():
+                stream = getattr(sys, name).buffer
+                stream.write(base64.b64decode(data))
+                stream.flush()
+        if clock and clock.finished.is_set():
+            print(f"Stopped after {timeout:g} s.", file=sys.stderr)
+            return 124
+        raise LabError(f"The virtual machine ended by itself. It said last:\n{machine.last_words()}\n", "Run it again.")

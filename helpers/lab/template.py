@@ -1,0 +1,134 @@
+"""A virtual machine frozen with a warm Jupyter kernel inside, from which every notebook thaws its own.
+
+QEMU calls this VM templating: the guest's memory is a file that the frozen machine wrote and that each thawed one maps
+privately, so that clones share what they do not change; the devices are a migration stream with x-ignore-shared.
+"""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+from . import LabError, cache, image, vm
+
+AGENT = Path(__file__).with_name("guest.py")
+UNUSED_FOR = 14 * 24 * 3600  # seconds after which an image or a template that nothing has thawed may go
+
+# How long a guest may take (seconds) to say its first word, and from there until it is warm.
+PATIENCE = {"kvm": (20, 120), "tcg": (180, 600)}
+
+
+def location(suite: str, accelerator: str) -> Path | None:
+    """Return where the template is or will be, or None when there is no image to make it from."""
+    name = image.target(suite)
+    if not name.exists():
+        return None
+    hardware = " ".join([*vm.HARDWARE, *vm.ACCELERATORS[accelerator], vm.KERNEL_COMMAND_LINE])
+    parts = name.name, vm.qemu_version(), hardware, AGENT
+    return cache.directory() / f"template-{suite}-{accelerator}-{cache.key(*parts)}"
+
+
+def ensure(suite: str = image.DEFAULT_SUITE, say=print) -> Path:
+    """Return the template that thaws quickest on this machine, built if it is missing.
+
+    KVM is used where a trial boot has shown that it runs a guest, software emulation elsewhere. Raises LabError.
+    """
+    image.ensure(suite, say)
+    if kvm_opens() and not kvm_verdict().exists():
+        try:
+            return build(suite, "kvm", say)
+        except LabError as error:
+            kvm_verdict().write_text(str(error))
+            say("/dev/kvm opens but does not run a guest; software emulation is used")
+    return build(suite, "tcg", say) if not usable_kvm() else build(suite, "kvm", say)
+
+
+def find(suite: str = image.DEFAULT_SUITE) -> Path | None:
+    """Return the template to thaw, or None when it has to be built first."""
+    for accelerator in ["kvm", "tcg"] if usable_kvm() else ["tcg"]:
+        place = location(suite, accelerator)
+        if place and place.exists():
+            return place
+    return None
+
+
+def kvm_opens() -> bool:
+    return os.access("/dev/kvm", os.R_OK | os.W_OK)
+
+
+def kvm_verdict() -> Path:
+    """Return the file that says why /dev/kvm does not run a guest on this kernel; there is none if it does."""
+    return cache.directory() / f"kvm-fails-{cache.key(vm.qemu_version(), os.uname().release, os.uname().nodename)}"
+
+
+def usable_kvm() -> bool:
+    return kvm_opens() and not kvm_verdict().exists()
+
+
+def build(suite: str, accelerator: str, say) -> Path:
+    target = location(suite, accelerator)
+    if target.exists():
+        return target
+    prune(keep=[target, image.target(suite)])
+    with cache.building(target, say) as scratch:
+        if scratch:
+            say({"kvm": "the VM's first boot, with KVM (about 15 s)", "tcg": "the VM's first boot (about 60 s)"}[accelerator])
+            shutil.copy(AGENT, scratch / "guest.py")
+            freeze(scratch, image.target(suite), accelerator)
+    return target
+
+
+def freeze(directory: Path, disk: Path, accelerator: str):
+    """Boot a guest, wait until it is warm, and write its memory and devices to *directory*."""
+    ram, state = directory / "ram", directory / "state"
+    first_word, warm = PATIENCE[accelerator]
+    with vm.VM(disk, directory / "guest.py", accelerator, ram) as machine:
+        expect(machine, "hello", first_word)
+        expect(machine, "ready", warm)
+        machine.freeze(state)
+    (directory / "made.json").write_text(
+        json.dumps({"accelerator": accelerator, "image": disk.name, "state": cache.key(state), "ram": ram.stat().st_size})
+    )
+
+
+def expect(machine: vm.VM, word: str, seconds: float):
+    """Wait for the guest to say *word*. Raises LabError when it says something else, ends, or says nothing."""
+    try:
+        message = machine.receive(timeout=seconds)
+    except TimeoutError:
+        message = {"nothing": f"for {seconds} s"}
+    if not message or word not in message:
+        reason = (message or {}).get("failure") or machine.last_words() or message
+        raise LabError(f"The VM did not start. It said last:\n{reason}\n", vm.BUILD_AGAIN)
+
+
+def check(template: Path) -> dict:
+    """Return what a template was made of. Raises LabError when it is damaged."""
+    try:
+        made = json.loads((template / "made.json").read_text())
+        whole = made["state"] == cache.key(template / "state") and made["ram"] == (template / "ram").stat().st_size
+    except (OSError, ValueError, KeyError):
+        whole = False
+    if not whole:
+        raise LabError(f"The lab's template {template.name} is damaged.", vm.BUILD_AGAIN)
+    return made
+
+
+def thaw(template: Path, ports: dict[int, int], share: Path) -> vm.VM:
+    """Return a running machine made from a template. Raises LabError when the template is damaged."""
+    made = check(template)
+    os.utime(template)
+    disk = cache.directory() / made["image"]
+    os.utime(disk)
+    return vm.VM(
+        disk, template / "guest.py", made["accelerator"], template / "ram", template / "state", ports=ports, share=share
+    )
+
+
+def prune(keep: list[Path]):
+    """Remove images and templates that nothing has thawed for two weeks."""
+    for pattern in ("image-*", "template-*"):
+        for path in cache.directory().glob(pattern):
+            if path not in keep and path.is_dir() and time.time() - path.stat().st_mtime > UNUSED_FOR:
+                shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,182 @@
+"""One QEMU process: started as a child that dies with its parent, talked to over a wire of JSON lines.
+
+The wire is a socket pair whose other end is a virtio-serial port in the guest (/dev/virtio-ports/wire).
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections import deque
+
+from . import LabError, cache
+
+MEMORY = 1024  # MiB of guest RAM
+CPUS = 2  # two, so that a program can be seen running on several CPUs at once
+# QEMU keeps the code it has translated up to this size (MiB); its default takes 1 GiB, half of what Binder gives.
+TRANSLATION_CACHE = 256
+ACCELERATORS = {
+    "kvm": ["-accel", "kvm", "-cpu", "host"],
+    # Nehalem is x86-64-v2, the least that NumPy asks for. The wider vectors of later models are slow to emulate.
+    "tcg": ["-accel", f"tcg,thread=multi,tb-size={TRANSLATION_CACHE}", "-cpu", "Nehalem,-vme"],
+}
+# A machine can only be thawed into the hardware it was frozen with.
+HARDWARE = [
+    *["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"],
+    *["-machine", "q35,memory-backend=ram,hpet=off,vmport=off", "-smp", str(CPUS), "-m", f"{MEMORY}M"],
+    *["-device", "virtio-blk,drive=disk", "-device", "virtio-net,netdev=net,romfile="],
+    *["-device", "virtio-9p-pci,fsdev=project,mount_tag=project"],
+    *["-device", "virtio-serial", "-device", "virtserialport,chardev=wire,name=wire"],
+    *["-serial", "chardev:console"],
+]
+BUILD_AGAIN = "Build the lab's template again: python -m helpers.lab build --again"
+KERNEL_COMMAND_LINE = (
+    "root=/dev/vda ro rootfstype=ext4 fastboot init=/sbin/lab-init console=ttyS0 loglevel=4 panic=-1 net.ifnames=0 "
+    "mitigations=off tsc=reliable random.trust_cpu=on audit=0"
+)
+
+
+def qemu() -> str:
+    """Return the path of QEMU. Raises LabError when it is missing."""
+    path = shutil.which("qemu-system-x86_64")
+    if path is None:
+        raise LabError("QEMU is missing.", "Install it: sudo apt-get install qemu-system-x86")
+    return path
+
+
+def qemu_version() -> str:
+    return subprocess.run([qemu(), "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+
+
+class VM:
+    """A running guest.
+
+    Parameters
+    ----------
+    image, agent : directory and file
+        The disk, kernel and initrd; and the Python file that process 1 runs.
+    accelerator : "kvm" or "tcg"
+    ram : file
+        The guest's memory. A VM that is to be frozen writes it; a thawed one reads it and keeps its changes to itself.
+    state : file, optional
+        The devices of a frozen VM. With it the VM is thawed, without it booted.
+    ports : dict of int to int
+        TCP ports of the guest, by the port on 127.0.0.1 that leads to each.
+    share : directory
+        What the guest can mount under the tag "project", over 9p.
+    """
+
+    def __init__(self, image, agent, accelerator, ram, state=None, ports=(), share=None):
+        self.wire, wire_end = socket.socketpair()
+        self.monitor, monitor_end = socket.socketpair()
+        inherited = [wire_end, monitor_end] + ([open(state, "rb")] if state else [])
+        self.console = deque(maxlen=40)
+        memory = f"memory-backend-file,id=ram,size={MEMORY}M,mem-path={ram},share={'off' if state else 'on'}"
+        forwards = "".join(f",hostfwd=tcp:127.0.0.1:{port}-:{guest}" for port, guest in dict(ports).items())
+        command = [
+            *["setpriv", "--pdeathsig", "KILL", "--no-new-privs"],
+            *[qemu(), *ACCELERATORS[accelerator], "-object", memory],
+            *["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny"],
+            *["-kernel", f"{image}/vmlinuz", "-initrd", f"{image}/initrd", "-append", KERNEL_COMMAND_LINE],
+            *["-fw_cfg", f"name=opt/first-ebpf/guest.py,file={agent}"],
+            # What a guest writes goes to a temporary file that QEMU unlinks at once; the image stays as it was built.
+            *["-drive", f"if=none,id=disk,format=raw,snapshot=on,file={image}/disk.ext4"],
+            *["-netdev", f"user,id=net,restrict=on,ipv6=off{forwards}"],
+            *["-fsdev", f"local,id=project,security_model=none,multidevs=remap,path={share or image}"],
+            *["-chardev", f"socket,id=wire,fd={wire_end.fileno()}"],
+            *["-chardev", "stdio,id=console,signal=off"],
+            *["-chardev", f"socket,id=monitor,fd={monitor_end.fileno()}", "-mon", "chardev=monitor,mode=control"],
+            *HARDWARE,
+        ]
+        if state:
+            command += ["-incoming", "defer"]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[end.fileno() for end in inherited],
+            env={**os.environ, "TMPDIR": str(cache.directory())},
+        )
+        numbers = [end.fileno() for end in inherited]
+        for end in inherited:
+            end.close()
+        self.lines, self.replies = self.wire.makefile("rb"), self.monitor.makefile("rb")
+        self.reader = threading.Thread(target=self._read_console, daemon=True)
+        self.reader.start()
+        if state:
+            self.command("qmp_capabilities")
+            self.ignore_shared_memory()
+            self.command("migrate-incoming", uri=f"fd:{numbers[-1]}")
+            while self.command("query-status")["status"] == "inmigrate":
+                time.sleep(0.005)
+            self.command("cont")
+
+    def _read_console(self):
+        for line in self.process.stdout:
+            self.console.append(line.decode(errors="replace").rstrip())
+
+    def send(self, **message):
+        self.wire.sendall(json.dumps(message).encode() + b"\n")
+
+    def receive(self, timeout: float | None = None) -> dict | None:
+        """Return the guest's next message, or None when the guest is gone. Raises TimeoutError."""
+        self.wire.settimeout(timeout)
+        try:
+            line = self.lines.readline()
+        except ConnectionResetError:
+            line = b""
+        return json.loads(line) if line else None
+
+    def command(self, execute, descriptor: int | None = None, **arguments):
+        """Give QEMU's monitor (QMP) one command, with an open file if need be. Raises LabError when it fails."""
+        request = json.dumps({"execute": execute, "arguments": arguments}).encode()
+        try:
+            socket.send_fds(self.monitor, [request], [] if descriptor is None else [descriptor])
+            while reply := self.replies.readline():
+                reply = json.loads(reply)
+                if "error" in reply:
+                    raise LabError(f"QEMU refused {execute}: {reply['error']['desc']}.", BUILD_AGAIN)
+                if "return" in reply:
+                    return reply["return"]
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        raise LabError(f"QEMU ended. It said last:\n{self.last_words()}\n", BUILD_AGAIN)
+
+    def freeze(self, state):
+        """Stop the guest and write its devices to the file *state*; its memory is in the RAM file already."""
+        self.command("qmp_capabilities")
+        self.command("stop")
+        self.ignore_shared_memory()
+        with open(state, "wb") as file:
+            # QEMU's sandbox lets it start no helper program, so it is given the open file.
+            self.command("getfd", file.fileno(), fdname="state")
+            self.command("migrate", uri="fd:state")
+        while (status := self.command("query-migrate").get("status")) != "completed":
+            if status in ("failed", "cancelled"):
+                raise LabError("QEMU could not freeze the VM.", BUILD_AGAIN)
+            time.sleep(0.05)
+
+    def ignore_shared_memory(self):
+        self.command("migrate-set-capabilities", capabilities=[{"capability": "x-ignore-shared", "state": True}])
+
+    def last_words(self) -> str:
+        """Return what QEMU and the guest's console printed last."""
+        self.reader.join(timeout=1)
+        return "\n".join(self.console)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.reader.join()
+        for end in (self.lines, self.wire, self.replies, self.monitor):
+            end.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
