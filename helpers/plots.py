@@ -6,7 +6,7 @@
     gaps(df)                     how long from one event to the next
     latency(df, "latency_ns")    how long things took, with percentiles
     losses(table)                received against lost
-    arrival(df)                  whether events came in the order in which they happened
+    arrival(df)                  whether events came in the order they happened
     live(draw, seconds=10)       draw again and again while events come
 
 A frame may be empty or hold millions of events; what would be too fine to see is counted instead of drawn. Titles say
@@ -22,16 +22,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 
-from helpers.canvas import (COLOURS, PROCESSES, SHORT, STYLE, TIMES, colour, column, duration, events, finish, groups,
+from helpers.canvas import (COLOURS, PROCESSES, SHORT, TIMES, colour, column, duration, events, finish, groups,
                             left_out, log_histogram, mark_percentiles, nanoseconds, new_axes, percent, row_names, say,
-                            short, unit, whole_numbers)
+                            short, styled, unit, whole_numbers)
 
 TICKS_AT_MOST = 3000  # a timeline of more events counts them into bins
 BINS = 120
 BLUES = LinearSegmentedColormap.from_list("blues", ["#D6E9F5", "#0072B2", "#00416B"])
 
 
-@plt.rc_context(STYLE)
+@styled()
 def timeline(df, by=None, time=None, ax=None):
     """Draw when each event happened, in one row for each value of the column `by` (default: the process name).
 
@@ -68,7 +68,7 @@ def timeline(df, by=None, time=None, ax=None):
     return finish(ax, title, f"time since the first event ({name})", by, grid="x")
 
 
-@plt.rc_context(STYLE)
+@styled()
 def rate(df, by=None, time=None, ax=None):
     """Draw events per second over time, in about sixty steps; with `by`, a line for each value of that column.
 
@@ -99,7 +99,7 @@ def rate(df, by=None, time=None, ax=None):
                   f"time since the first event ({name})", f"events per second (in {duration(width)})", grid="y")
 
 
-@plt.rc_context(STYLE)
+@styled()
 def counts(df, by=None, ax=None):
     """Draw how many events there are of each value of the column `by` (default: the process name), most first."""
     by = column(df, by, PROCESSES, "by")
@@ -117,7 +117,7 @@ def counts(df, by=None, ax=None):
     return finish(ax, f"{events(len(df))}, {_most(rows, labels, 'from')}", "number of events", by, grid="x")
 
 
-@plt.rc_context(STYLE)
+@styled()
 def gaps(df, time=None, ax=None):
     """Draw how long it is from one event to the next, sorted by time, on a log axis: bursts and pauses come apart."""
     times, _ = _times(df, time)
@@ -128,12 +128,12 @@ def gaps(df, time=None, ax=None):
     if not between.any():
         return say(ax, f"{events(len(times))} at one moment: no gaps to show")
     log_histogram(ax, [between], [None])
-    return finish(ax, f"Half of the gaps are under {duration(np.median(between))}, the longest is "
-                  f"{duration(between.max())}", "from one event to the next (log scale)" + left_out(between),
+    return finish(ax, f"Half the gaps are under {duration(np.median(between))}, the longest {duration(between.max())}",
+                  "from one event to the next (log scale)" + left_out(between),
                   "number of gaps", grid="y")
 
 
-@plt.rc_context(STYLE)
+@styled()
 def latency(df, column_name="latency_ns", by=None, ax=None):
     """Draw how long things took as a histogram on a log axis, the 50th, 90th and 99th percentile marked.
 
@@ -153,15 +153,14 @@ def latency(df, column_name="latency_ns", by=None, ax=None):
     else:
         log_histogram(ax, [times], [None])
         mark_percentiles(ax, times)
-    many = events(len(times))
     if np.ptp(times):
-        title = f"Half of {many} took under {duration(np.median(times))}, the slowest {duration(times.max())}"
+        title = f"Half took under {duration(np.median(times))}, the slowest {duration(times.max())}"
     else:
-        title = f"{many}, {'each' if len(times) > 1 else 'it'} took {duration(times[0])}"
+        title = f"{events(len(times))}, {'each' if len(times) > 1 else 'it'} took {duration(times[0])}"
     return finish(ax, title, "time taken (log scale)" + left_out(times), "number of events", grid="y")
 
 
-@plt.rc_context(STYLE)
+@styled()
 def losses(table, received="received", lost="lost", ax=None):
     """Draw received against lost: a bar for each row of a table, or for each frame of a dict of them.
 
@@ -196,7 +195,7 @@ def losses(table, received="received", lost="lost", ax=None):
     return finish(ax, title, "number of events fired", index, grid="x")
 
 
-@plt.rc_context(STYLE)
+@styled()
 def arrival(df, time=None, ax=None):
     """Draw each event's time against its row in the frame: events that came after a later one stand out."""
     times, _ = _times(df, time)
@@ -213,12 +212,12 @@ def arrival(df, time=None, ax=None):
     if late.any():
         ax.legend(markerscale=2.5)
     ax.xaxis.set_major_formatter(SHORT)
-    title = (f"{late.sum():,} of {events(len(times))} came after one that happened later" if late.any() else
-             f"All {events(len(times))} came in the order in which they happened")
+    title = (f"{late.sum():,} of {events(len(times))} came after a later one" if late.any() else
+             f"All {events(len(times))} came in the order they happened")
     return finish(ax, title, "row in the frame (order of arrival)", f"time of the event ({name})", grid="both")
 
 
-@plt.rc_context(STYLE)
+@styled()
 def live(draw, seconds=None, until=None, every=0.5):
     """Draw a picture again and again in the same place, until `seconds` are over, `until()` is true or ■ is pressed.
 
@@ -230,7 +229,7 @@ def live(draw, seconds=None, until=None, every=0.5):
     """
     from IPython.display import display
     begin = clock.monotonic()
-    figure = plt.figure(figsize=(6.4, 3.6), layout="constrained")
+    figure = plt.figure(figsize=(5.8, 3.4), layout="constrained")
     plt.close(figure)  # or the notebook would show it once more at the end of the cell
     handle, last = None, False
     while not last:

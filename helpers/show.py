@@ -7,7 +7,7 @@ Both bring their own light background, so they read the same in JupyterLab's lig
 and on a telephone. In a terminal they print plain text.
 """
 
-import html
+import base64
 
 STOPS = ("process", "system call", "probe", "BPF program", "channel", "Python", "DataFrame", "plot")
 IN_KERNEL = {"system call", "probe", "BPF program", "channel"}
@@ -52,7 +52,11 @@ def road(*here):
         if stop not in STOPS:
             raise ValueError(f"{stop!r} is not on the road; the stops are {', '.join(STOPS)}")
     text = " → ".join(f"[{stop}]" if stop in here else stop for stop in STOPS)
-    Shown(text, svg=_road_svg(here)).show()
+    svg = _road_svg(here)
+    # As an <img> it shrinks with the page, also on static pages, which cut off a bare SVG.
+    source = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+    image = f'<img width="600" style="max-width:100%;height:auto" alt="{text}" src="{source}">'
+    Shown(text, html=image, svg=svg).show()
 
 
 def show_c(text, mark=()):
@@ -82,7 +86,7 @@ def show_c(text, mark=()):
         f'{n:{width + 1}}  </span>{row}{" " * (longest + 1 - len(line))}</span>'
         for n, line, row in zip(numbers, lines, code.splitlines()))
     Shown(plain, html='<pre style="color:#1F2328;background:#F6F8FA;border:1px solid #D0D7DE;border-radius:6px;'
-          'padding:.5em 0;margin:.3em 0;overflow-x:auto;line-height:1.4">'
+          'padding:.5em 0;overflow-x:auto;white-space:pre;font-family:monospace;line-height:1.4">'
           f'{rows}</pre>').show()
 
 
@@ -101,10 +105,9 @@ def _road_svg(here):
                          f'font-weight="bold" fill="{strong}">{"▲" if number > 3 else "▼"} we are here</text>')
         if number not in (3, 7):
             arrows.append(f'<path d="M{x + 109} {y + 22}h8"/>')
-    label = html.escape(f"The road of an event: {' to '.join(STOPS)}. Here: {', '.join(here) or 'nowhere'}.")
     return (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 494 204" width="600" height="248" role="img" '
-        f'aria-label="{label}" style="max-width:100%;height:auto">'
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 494 204" width="600" height="248" '
+        'style="max-width:100%;height:auto">'
         '<defs><marker id="head" viewBox="0 0 8 8" refX="4" refY="4" markerWidth="8" markerHeight="8" '
         'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0L8 4L0 8z" fill="#555" stroke="none"/></marker></defs>'
         '<rect width="494" height="204" rx="10" fill="#FFF"/>'

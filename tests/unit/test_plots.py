@@ -105,7 +105,7 @@ def test_latencies_that_a_log_axis_cannot_show(values):
 
 def test_times_out_of_order_make_no_negative_gaps():
     ax = plots.gaps(pd.DataFrame({"time_ns": [3000, 1000, 2000, 2000]}))
-    assert ax.get_title() == "Half of the gaps are under 1 µs, the longest is 1 µs"
+    assert ax.get_title() == "Half the gaps are under 1 µs, the longest 1 µs"
     assert "1 of zero or less not shown" in ax.get_xlabel()
 
 
@@ -167,7 +167,7 @@ def test_cpus_are_in_their_own_order():
 
 def test_late_events_are_counted():
     ax = plots.arrival(pd.DataFrame({"time_ns": [1, 5, 3, 4, 6, 2]}))
-    assert ax.get_title().startswith("3 of 6 events came after one that happened later")
+    assert ax.get_title().startswith("3 of 6 events came after a later one")
 
 
 def test_losses_of_frames_and_of_a_table():

@@ -1,5 +1,6 @@
 """The road picture and C listings: right in a terminal, whole and self-coloured in a notebook."""
 
+import base64
 import re
 from xml.etree import ElementTree
 
@@ -50,7 +51,9 @@ def test_the_road_has_its_own_ground_and_fits_a_narrow_page(shown):
     road("plot")
     svg = shown[0]._repr_svg_()
     assert '<rect width="494" height="204" rx="10" fill="#FFF"/>' in svg
-    assert "max-width:100%;height:auto" in svg
+    markup = shown[0]._repr_html_()
+    assert "max-width:100%;height:auto" in svg and "max-width:100%;height:auto" in markup
+    assert base64.b64decode(markup.partition("base64,")[2].partition('"')[0]).decode() == svg
 
 
 def test_a_stop_that_is_not_on_the_road(shown):
