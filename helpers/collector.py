@@ -19,6 +19,7 @@ import threading
 import time
 import warnings
 import weakref
+from contextlib import suppress
 
 from tqdm import tqdm
 
@@ -51,6 +52,9 @@ class Drain(threading.Thread):
 
     def run(self):
         try:
+            # What is watched may use every CPU: reading needs little, and must not wait for its turn.
+            with suppress(PermissionError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -20)
             with self.channel as channel:
                 self.ready = True
                 stopping = False

@@ -4,10 +4,13 @@ Text is the reason for this module: ten million rows of ``char comm[16]`` are te
 distinct names and a small number for each row. So text is kept as such numbers from the first drain on.
 """
 
+import mmap
 from itertools import chain, islice
 
 import numpy as np
 import pandas as pd
+
+BLOCK = 1 << 20
 
 
 class Columns:
@@ -53,9 +56,17 @@ class Numbers:
     def __init__(self, dtype):
         self.dtype = np.dtype(dtype).newbyteorder("=")
         self._pieces = [np.empty(0, self.dtype)]
+        self._room = self._pieces[0]
 
     def append(self, values):
-        self._pieces.append(values.astype(self.dtype))
+        count = len(values)
+        if count > len(self._room):
+            # Pages of its own, so that they go back to the kernel with the last piece in them; a heap would keep them.
+            size = max(BLOCK, count * self.dtype.itemsize)
+            self._room = np.frombuffer(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), self.dtype)
+        piece, self._room = self._room[:count], self._room[count:]
+        piece[:] = values
+        self._pieces.append(piece)
 
     def join(self, rows):
         """One array of the first ``rows`` values (they end where a piece ends). Replaces the pieces it is made of.

@@ -1,7 +1,7 @@
 """One probe for all live tests, of whichever kind this kernel has: a tracepoint on the host, a kprobe in the lab's VM.
 
-The probed system call is sched_get_priority_max(2), which nothing on a quiet machine calls by itself, so that a test
-which makes N calls fires N times. Set LIVE_PROBES=tracepoint or kprobe to insist on one kind.
+The probed system call is sched_rr_get_interval(2), which hardly any program calls, so that a test which makes N calls
+fires N times, whatever else the machine does. Set LIVE_PROBES=tracepoint or kprobe to insist on one kind.
 """
 
 import os
@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-SYSCALL = "sched_get_priority_max"
+SYSCALL = "sched_rr_get_interval"
 CALLS = f"""
 import os, sys
-call, policy, n = os.{SYSCALL}, os.SCHED_FIFO, int(sys.argv[1])
+call, n = os.{SYSCALL}, int(sys.argv[1])
 if len(sys.argv) > 2:
     os.sched_setaffinity(0, {{int(sys.argv[2])}})
 for _ in range(n):
-    call(policy)
+    call(0)
 """
 
 
@@ -63,7 +63,7 @@ def load():
 def fire(times=1):
     """Make the probed system call from this process."""
     for _ in range(times):
-        os.sched_get_priority_max(os.SCHED_FIFO)
+        os.sched_rr_get_interval(0)
 
 
 def producer(times, cpu=None):
