@@ -3,7 +3,7 @@
 import IPython.display
 import pytest
 
-from helpers import exercise, run
+from helpers import exercise, run, start
 from tests.live.conftest import fire
 
 PERF = """
@@ -14,16 +14,17 @@ PROBE {
     struct data_t data = {.pid = bpf_get_current_pid_tgid() >> 32};
     bpf_get_current_comm(&data.comm, sizeof(data.comm));
     events.perf_submit(ctx, &data, sizeof(data));
-    fired.atomic_increment(0);
+    if (data.comm[0] == 'a' && data.comm[1] == 's')
+        fired.atomic_increment(0);
     bpf_trace_printk("Hello World!");
     return 0;
 }
 """
 RING = """
 BPF_RINGBUF_OUTPUT(events, 8);
-struct data_t { u64 id; };
+struct data_t { u32 pid; };
 PROBE {
-    struct data_t data = {.id = bpf_get_current_pid_tgid()};
+    struct data_t data = {.pid = bpf_get_current_pid_tgid() >> 32};
     events.ringbuf_output(&data, sizeof(data), 0);
     return 0;
 }
@@ -59,6 +60,22 @@ def test_a_ring_buffer_is_heard_too(load, told):
     with exercise(1) as check:
         check.hears(load(RING), by=calls)
     assert check.passed, told()
+
+
+def test_bystanders_who_make_the_same_call_do_not_count(load, told):
+    bpf = load(PERF)
+    noise = start(fire, times=10**9, rate=3000, name="bystander")
+    try:
+        with exercise(1) as check:
+            df = check.hears(bpf, by=calls)
+            check.that(set(df["comm"]) == {"asker"}, "comm")
+            check.prints(bpf, "Hello", by=calls)
+        assert check.passed, told()
+        with exercise(1) as check:
+            check.hears(bpf, each=2, by=calls)
+        assert not check.passed
+    finally:
+        assert noise.stop().calls > 0
 
 
 def test_attached_twice(load, told):
