@@ -47,10 +47,13 @@ class Drain(threading.Thread):
         self.channel = channel
         self.ready = self.finished = False
         self.error = None
-        self._stop_fd = os.eventfd(0)
+        self.offset = realtime_offset_ns()
+        self._stop_fd, self._stop_asked = None, False
         self._stop_lock = threading.Lock()
 
     def run(self):
+        with self._stop_lock:
+            self._stop_fd = os.eventfd(self._stop_asked)
         try:
             # What is watched may use every CPU: reading needs little, and must not wait for its turn.
             with suppress(PermissionError):
@@ -62,6 +65,7 @@ class Drain(threading.Thread):
                     stopping = channel.wait(self._stop_fd)
                     channel.drain()
                 channel.finish()
+                self.offset = realtime_offset_ns()
         except Exception as error:
             self.error = error
         finally:
@@ -71,8 +75,9 @@ class Drain(threading.Thread):
                 self._stop_fd = None
 
     def stop(self):
-        """Ask for the last drain; does not wait for it, and may be called again."""
+        """Ask for the last drain; does not wait for it, and may be called again, or before the thread runs."""
         with self._stop_lock:
+            self._stop_asked = True
             if self._stop_fd is not None:
                 os.eventfd_write(self._stop_fd, 1)
 
@@ -121,12 +126,13 @@ class Collector:
     def _finish(self):
         """Wait for the last drain, however often ■ is pressed meanwhile; then let the interrupt through."""
         interrupt = None
-        while self._drain is not None and self._drain.ident is not None:
+        while self._drain:
             try:
                 self._drain.stop()
-                while not self._drain.finished:
+                while self._drain.ident and not self._drain.finished:
                     time.sleep(0.0005)
-                self._drain.join()
+                if self._drain.ident:
+                    self._drain.join()
                 break
             except KeyboardInterrupt as pressed:
                 interrupt = pressed
@@ -136,7 +142,7 @@ class Collector:
     def _say_what_is_missing(self):
         channel = self._drain.channel
         if self.lost is None:
-            self._warn(f"{channel.name} ran full: events may be lost, and nobody counted them. {channel.advice}")
+            self._warn(f"events of {channel.name} may be lost, and nobody counted them: {channel.advice}")
         elif self.lost:
             share = self.lost / (self.lost + self.received)
             self._warn(f"{self.lost:,} of {self.lost + self.received:,} events ({share:.2%}) were lost: {channel.advice}")
@@ -222,7 +228,7 @@ class Collector:
             "lost": channel.lost,
             "clock": channel.clock,
             "kernel": os.uname().release,
-            "realtime_offset_ns": realtime_offset_ns() if self._drain is None else self._drain.channel.offset,
+            "realtime_offset_ns": self._drain.offset if self._drain else realtime_offset_ns(),
         }
         return self._frame.copy(deep=False)
 

@@ -8,16 +8,16 @@ What it rests on: perf_event_open(2), sections "MMAP layout" and "Reading result
 """
 
 import ctypes
+import errno
 import mmap
 import os
 import platform
 import select
 import struct
-from contextlib import ExitStack
+import time
 
 import numpy as np
 
-from helpers.clock import realtime_offset_ns
 from helpers.collector import Collector
 from helpers.columns import Columns, Numbers
 from helpers.records import dtype_of, perf_records, unroll
@@ -29,7 +29,7 @@ WATERMARK, PERF_FLAG_FD_CLOEXEC = 1 << 14, 8
 DATA_HEAD, DATA_TAIL = 1024, 1032
 SYSCALL = {"x86_64": 298, "aarch64": 241, "riscv64": 241, "s390x": 331, "ppc64le": 319}
 
-ATTENTION_MS = 50
+ATTENTION_MS, LOOK_FOR_CPUS_SECONDS = 50, 1
 
 
 class PerfOutput(Collector):
@@ -63,7 +63,7 @@ class PerfOutput(Collector):
 
 
 class PerfRings:
-    """The channel of a `PerfOutput`: a ring for each CPU that is online."""
+    """The channel of a `PerfOutput`: a ring for each CPU that is online, looked up again each second."""
 
     clock = MONOTONIC
     advice = "read faster than they fire, fire less, or give the rings more room with pages=…"
@@ -71,7 +71,9 @@ class PerfRings:
     def __init__(self, table, name, pages, dtype):
         self._bpf, self._pages, self._dtype = table.bpf, pages, dtype
         self._table_fd = table.map_fd
-        self._rings = []
+        self._rings = {}
+        self._lost_with_closed_rings = 0
+        self._late = False
         self.name = "perf buffer " + name
         self.event_size = dtype.itemsize
         self._add_cpu = "cpu" not in dtype.names
@@ -79,66 +81,90 @@ class PerfRings:
         self.lost, self.odd = 0, {}
 
     def __enter__(self):
-        from bcc.utils import get_online_cpus
-
         check_open(self._bpf)
-        with ExitStack() as closing:
-            # A file descriptor of our own keeps the map, so that its number cannot come to mean another file meanwhile.
-            self._table_fd = os.dup(self._table_fd)
-            closing.callback(os.close, self._table_fd)
-            for cpu in get_online_cpus():
-                ring = PerfRing(cpu, self._pages)
-                closing.callback(ring.close)
-                self._set(cpu, ring.fd)
-                closing.callback(self._set, cpu, None)
-                self._rings.append(ring)
-            self._poll = select.poll()
-            for ring in self._rings:
-                self._poll.register(ring.fd, select.POLLIN)
-            self._closing = closing.pop_all()
+        # A file descriptor of our own keeps the map, so that its number cannot come to mean another file meanwhile.
+        self._table_fd = os.dup(self._table_fd)
+        try:
+            self._follow_cpus()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *error):
-        self._closing.close()
+        for cpu in list(self._rings):
+            self._close(cpu)
+        os.close(self._table_fd)
 
-    def _set(self, cpu, fd):
-        """Tell the table which perf event takes a CPU's events; None takes the entry out."""
+    def _follow_cpus(self):
+        """A perf event dies with its CPU: close the rings of CPUs that went offline, open one for each that came."""
+        from bcc.libbcc import lib
+        from bcc.utils import get_online_cpus
+
+        online = get_online_cpus()
+        for cpu in self._rings.keys() - online:
+            self._take(cpu)
+            self._close(cpu)
+        for cpu in [cpu for cpu in online if cpu not in self._rings]:
+            try:
+                ring = self._rings[cpu] = PerfRing(cpu, self._pages)
+            except OSError as error:
+                if error.errno == errno.ENODEV:
+                    continue
+                raise
+            if lib.bpf_update_elem(self._table_fd, ctypes.byref(ctypes.c_int(cpu)), ctypes.byref(ctypes.c_int(ring.fd)), 0):
+                raise OSError(ctypes.get_errno(), f"no entry for CPU {cpu} in {self.name}")
+        self._poll = select.poll()
+        for ring in self._rings.values():
+            self._poll.register(ring.fd, select.POLLIN)
+        self._next_look = time.monotonic() + LOOK_FOR_CPUS_SECONDS
+
+    def _close(self, cpu):
         from bcc.libbcc import lib
 
-        key = ctypes.byref(ctypes.c_int(cpu))
-        if fd is None:
-            lib.bpf_delete_elem(self._table_fd, key)
-        elif lib.bpf_update_elem(self._table_fd, key, ctypes.byref(ctypes.c_int(fd)), 0):
-            raise OSError(ctypes.get_errno(), f"no entry for CPU {cpu} in {self.name}")
+        ring = self._rings.pop(cpu)
+        self._lost_with_closed_rings += ring.lost()
+        lib.bpf_delete_elem(self._table_fd, ctypes.byref(ctypes.c_int(cpu)))
+        ring.close()
 
     def gone(self):
         return is_gone(self._bpf)
 
     def wait(self, stop):
+        if time.monotonic() > self._next_look:
+            before = set(self._rings)
+            self._follow_cpus()
+            if late := self._rings.keys() - before:
+                self._late = True
+                self.advice = f"CPU {min(late)} came online meanwhile, and had no ring for up to a second"
         self._poll.register(stop, select.POLLIN)
         return any(fd == stop for fd, _ in self._poll.poll(ATTENTION_MS))
 
     def drain(self):
-        for ring in self._rings:
-            found = perf_records(ring.take(), self._dtype)
-            for run in found.runs:
-                self.table.append(run, **{"cpu": np.full(len(run), ring.cpu)} if self._add_cpu else {})
-            for size, count in found.odd.items():
-                self.odd[size] = self.odd.get(size, 0) + count
-            self.lost += found.lost
+        for cpu in self._rings:
+            self._take(cpu)
+
+    def _take(self, cpu):
+        ring = self._rings[cpu]
+        found = perf_records(ring.take(), self._dtype)
+        for run in found.runs:
+            self.table.append(run, **{"cpu": np.full(len(run), cpu)} if self._add_cpu else {})
+        for size, count in found.odd.items():
+            self.odd[size] = self.odd.get(size, 0) + count
+        ring.told_lost += found.lost
+        self.lost += found.lost
 
     def finish(self):
         self.drain()
-        # A LOST record is written only when there is room again; the kernel's count has also what was lost after it.
-        self.lost = sum(ring.lost() for ring in self._rings)
-        self.offset = realtime_offset_ns()
+        lost = self._lost_with_closed_rings + sum(ring.lost() for ring in self._rings.values())
+        self.lost = None if self._late else lost
 
 
 class PerfRing:
     """The ring of one CPU: opened, mapped, and read from ``data_tail`` to ``data_head``."""
 
     def __init__(self, cpu, page_count):
-        self.cpu = cpu
+        self.told_lost = 0
         size = page_count * mmap.PAGESIZE
         self.fd = perf_event_open(cpu, size // 4)
         try:
@@ -158,9 +184,12 @@ class PerfRing:
         return data
 
     def lost(self):
-        """Events of this CPU that found no room, by the kernel's count."""
-        _, lost = struct.unpack("QQ", os.read(self.fd, 16))
-        return lost
+        """Events of this CPU that found no room, by the kernel's count.
+
+        It goes beyond the LOST records, of which one is written only when there is room again.
+        """
+        counts = os.read(self.fd, 16)
+        return max(self.told_lost, struct.unpack("QQ", counts)[1]) if len(counts) == 16 else self.told_lost
 
     def close(self):
         # The pages are unmapped when nothing refers to them any more.

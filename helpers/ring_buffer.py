@@ -16,7 +16,6 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from helpers.clock import realtime_offset_ns
 from helpers.collector import Collector
 from helpers.columns import Columns
 from helpers.records import distance, dtype_of, ringbuf_records
@@ -85,7 +84,7 @@ class Ring:
         self.table = Columns.of(dtype)
         self.lost, self.odd = 0, {}
         self.advice = "give the buffer more pages in the C program, or fire less" if self._counter else (
-            f"Count them in the C program: BPF_ARRAY({name}_lost, u64, 1); and, where ringbuf_output() does not "
+            f"it ran full. Count them in the C program: BPF_ARRAY({name}_lost, u64, 1); and, where ringbuf_output() does not "
             f"return 0 or ringbuf_reserve() returns NULL, {name}_lost.atomic_increment(0);"
         )
 
@@ -163,4 +162,3 @@ class Ring:
             time.sleep(0.001)
             self.drain()
         self.lost = self._counter.value() if self._counter else None if self._was_full else 0
-        self.offset = realtime_offset_ns()

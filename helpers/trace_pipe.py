@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from helpers.clock import realtime_offset_ns
 from helpers.collector import Collector
 from helpers.columns import Columns, Strings, Text
 
@@ -72,7 +71,7 @@ class Pipe:
     odd = {}
 
     def __init__(self):
-        self.table = Columns.of(FIELDS, task=Text(clean=bytes.lstrip), message=Strings())
+        self.table = Columns.of(FIELDS, task=Text(clean=lambda task: task.lstrip(b" ")), message=Strings())
         self.lost = 0
 
     def __enter__(self):
@@ -137,7 +136,6 @@ class Pipe:
         now = time.monotonic_ns()
         while (self.drain() or now) < now:
             pass
-        self.offset = realtime_offset_ns()
 
 
 def tracefs():

@@ -4,9 +4,11 @@ The probed system call is sched_rr_get_interval(2), which hardly any program cal
 fires N times, whatever else the machine does. Set LIVE_PROBES=tracepoint or kprobe to insist on one kind.
 """
 
+import fcntl
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,6 +23,14 @@ if len(sys.argv) > 2:
 for _ in range(n):
     call(0)
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def alone():
+    """Only one run of these tests at a time: there is one trace_pipe on a machine."""
+    with open(Path(tempfile.gettempdir()) / "first-ebpf-live-tests.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def kind_of_probe():

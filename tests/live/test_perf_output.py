@@ -153,6 +153,15 @@ def test_collect(load):
     assert len(events.collect(seconds=0.1)) == 0
 
 
+def test_frames_while_it_runs(load):
+    bpf = load(PROGRAM)
+    with PerfOutput(bpf["events"]) as events:
+        for n in range(1, 4):
+            fire()
+            df = events.collect(until=n, seconds=20)
+            assert len(df) == n and df.attrs["lost"] == 0 and "realtime_offset_ns" in df.attrs
+
+
 def test_stop_keeps_what_came(load, many):
     bpf = load(PROGRAM)
     events = PerfOutput(bpf["events"], pages=1024)

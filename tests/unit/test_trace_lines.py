@@ -1,0 +1,131 @@
+"""Lines of trace_pipe, written by the test as the kernel writes them, and taken apart by `helpers.trace_pipe.parse`."""
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.trace_pipe import Pipe, parse
+
+CPU_LOST = b"CPU:0 [LOST 123 EVENTS]\n"
+
+
+def line(task=b"bash", tid=1234, cpu=1, flags=b"d..21", time_ns=5678_901234_000, function=b"bpf_trace_printk",
+         message=b"Hello World!", tgid=None):
+    """An entry as kernel/trace/trace_output.c prints it."""
+    group = b"(%7s) " % tgid if tgid else b""
+    seconds, micros = divmod(time_ns // 1000, 10**6)
+    return b"%16s-%-7d %s[%03d] %s %5d.%06d: %s: %s\n" % (task, tid, group, cpu, flags, seconds, micros, function, message)
+
+
+def rows(text):
+    found = parse(text)
+    names = ("task", "tid", "cpu", "flags", "time_ns", "function")
+    fields = [dict(zip(names, row)) for row in found.fields[list(names)].tolist()]
+    return [{**row, "task": row["task"].lstrip(b" "), "message": message} for row, message in zip(fields, found.messages)]
+
+
+def expected(**changed):
+    return {"task": b"bash", "tid": 1234, "cpu": 1, "flags": b"d..21", "time_ns": 5678_901234_000,
+            "function": b"bpf_trace_printk", "message": b"Hello World!", **changed}
+
+
+def test_one_line():
+    assert rows(line()) == [expected()]
+
+
+def test_no_lines():
+    assert rows(b"") == [] and parse(b"").lost == 0
+
+
+@pytest.mark.parametrize("changed", [
+    {"task": b"<...>"}, {"task": b"a b"}, {"task": b"x-12"}, {"task": b"k: [001]"}, {"task": b"-"}, {"task": b"a-1 [000] d.."},
+    {"task": b"15 characters !"}, {"task": b"\xff\xfe"}, {"task": b"two\nlines"}, {"task": b"\nfirst"}, {"task": b"last\n"},
+    {"tid": 1}, {"tid": 4194304}, {"cpu": 0}, {"cpu": 127}, {"cpu": 1023}, {"flags": b"...."}, {"flags": b"d.h2.."},
+    {"time_ns": 0}, {"time_ns": 99999_999999_000}, {"time_ns": 123456_000001_000},
+    {"function": b"0"}, {"function": b"0x00000001"}, {"function": b"tracing_mark_write"}, {"function": b"sched_switch"},
+    {"message": b""}, {"message": b"a: b: c"}, {"message": b"one\ntwo"}, {"message": b"ends\n"}, {"message": b"\n"},
+    {"message": b"\n\n\nfar"}, {"message": b"caf\xc3\xa9 \xff"}, {"message": b" indented"}, {"message": b"x" * 1000},
+    {"message": b"looks like a line -12 [001] d..21 1.5: no"},
+], ids=str)
+@pytest.mark.parametrize("place", [0, 1, 40])
+def test_odd_ones_among_usual_ones(changed, place):
+    """Also when it is the first, from which the reader learns what lines look like."""
+    usual = [line(tid=n, message=b"Hello %d" % n) for n in range(80)]
+    odd = line(**changed)
+    found = rows(b"".join(usual[:place]) + odd + b"".join(usual[place:]))
+    assert found.pop(place) == expected(**changed)
+    assert found == [expected(tid=n, message=b"Hello %d" % n) for n in range(80)]
+
+
+def test_thread_group_column():
+    assert rows(line(tgid=b"1200") + line(tgid=b"-----", tid=7)) == [expected(), expected(tid=7)]
+
+
+def test_function_tracer():
+    text = line().replace(b"bpf_trace_printk: Hello World!", b"vfs_read <-ksys_read")
+    assert rows(text) == [expected(function=b"vfs_read", message=b"<-ksys_read")]
+
+
+def test_no_flags_without_irq_info():
+    assert rows(line().replace(b"d..21 ", b"")) == [expected(flags=b"")]
+
+
+def test_lost_events_are_counted():
+    found = parse(CPU_LOST + line() + CPU_LOST.replace(b"0", b"11") + line())
+    assert found.lost == 246 and len(found.messages) == 2
+
+
+def test_lost_events_of_unknown_number():
+    assert parse(line() + b"CPU:3 [LOST EVENTS]\n" + line() + CPU_LOST).lost is None
+
+
+def test_the_rest_of_a_line_that_somebody_else_began():
+    assert rows(b"second half\n" + line()) == [expected()]
+
+
+def test_an_unfinished_line_is_left_out():
+    assert rows(line() + b"            bash-12") == [expected()]
+
+
+names = st.binary(min_size=1, max_size=15).filter(lambda name: b"\0" not in name and b"\n" not in name and name[:1] != b" ")
+texts = st.lists(st.text(alphabet="abc :-[]01.é", max_size=12).map(str.encode), min_size=1, max_size=3).map(b"\n".join)
+entries = st.fixed_dictionaries({
+    "task": names, "tid": st.integers(0, 4194304), "cpu": st.integers(0, 300), "flags": st.sampled_from([b"d..21", b"....", b"dNh31"]),
+    "time_ns": st.integers(0, 10**9).map(lambda micros: micros * 1000),
+    "function": st.sampled_from([b"bpf_trace_printk", b"0", b"main"]), "message": texts,
+})
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(entries, max_size=20))
+def test_any_entries(wanted):
+    assert rows(b"".join(line(**entry) for entry in wanted)) == wanted
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.one_of(st.binary(max_size=80), entries.map(lambda entry: line(**entry)), st.just(CPU_LOST))))
+def test_any_bytes_do_no_harm(parts):
+    found = parse(b"".join(parts))
+    assert len(found.fields) == len(found.messages)
+
+
+def test_into_columns():
+    pipe = Pipe()
+    found = parse(line(task="naïve".encode()) + line(message=b"\xff"))
+    pipe.table.append(found.fields, message=found.messages)
+    df = pipe.table.to_frame()
+    assert df["task"].tolist() == ["naïve", "bash"] and df["message"].tolist() == ["Hello World!", "\\xff"]
+    assert df["time_ns"].dtype == "int64" and df["function"].cat.categories.tolist() == ["bpf_trace_printk"]
+
+
+def test_time_in_proportion():
+    def cost(count):
+        text = line() * count
+        begin = time.process_time()
+        parse(text)
+        return (time.process_time() - begin) / count
+
+    cost(1000)
+    assert min(cost(100_000) for _ in range(3)) < 5 * min(cost(5_000) for _ in range(5))
