@@ -4,6 +4,7 @@ QEMU calls this VM templating: the guest's memory is a file that the frozen mach
 privately, so that clones share what they do not change; the devices are a migration stream with x-ignore-shared.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -118,9 +119,11 @@ def check(template: Path) -> dict:
 def thaw(template: Path, ports: dict[int, int], share: Path) -> vm.VM:
     """Return a running machine made from a template. Raises LabError when the template is damaged."""
     made = check(template)
-    os.utime(template)
     disk = cache.directory() / made["image"]
-    os.utime(disk)
+    for used in (template, disk):
+        # Where several people share a cache, only its owner keeps count.
+        with contextlib.suppress(PermissionError):
+            os.utime(used)
     return vm.VM(
         disk, template / "guest.py", made["accelerator"], template / "ram", template / "state", ports=ports, share=share
     )

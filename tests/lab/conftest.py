@@ -1,0 +1,157 @@
+"""The lab's tests drive the real thing: Jupyter's own kernel manager, QEMU, a guest with kernel probes.
+
+Run as root they become an ordinary user first: no capabilities, no new privileges, and a home that holds the checkout and
+the lab's cache. Run as an ordinary user they are one already.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from helpers.lab import cache, image, template
+
+UID = 12345
+VENV = Path(sys.prefix)
+
+
+@pytest.fixture(scope="session")
+def built():
+    """The template that this machine thaws, as `make test` has built it."""
+    return template.ensure(image.DEFAULT_SUITE)
+
+
+class Person:
+    """An ordinary user of the lab. ``run`` and ``start`` take a command and keyword arguments of subprocess."""
+
+    def __init__(self, home: Path, cache_directory: Path, project: Path, enter: list[str]):
+        self.home, self.cache, self.project, self.enter = home, cache_directory, project, enter
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("EBPF_LAB", "JUPYTER", "PYTEST"))},
+            "HOME": str(home),
+            "EBPF_LAB_CACHE": str(cache_directory),
+            "PYTHONPATH": str(project),
+            "EBPF_LAB": "vm",
+        }
+
+    def start(self, *command, environment=None, **options):
+        options = {"cwd": self.project, "text": True, "stdin": subprocess.DEVNULL, **options}
+        return subprocess.Popen([*self.enter, *command], env={**self.environment, **(environment or {})}, **options)
+
+    def run(self, *command, timeout=120, **options):
+        process = self.start(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+        try:
+            out, error = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(command, process.returncode, out, error)
+
+    def python(self, code: str, **options):
+        """Run Python code on this side of the lab and return what it printed as JSON."""
+        done = self.run(f"{VENV}/bin/python", "-c", textwrap.dedent(code), **options)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def lab(self, *arguments, **options):
+        return self.run(f"{VENV}/bin/python", "-m", "helpers.lab", *arguments, **options)
+
+    def in_guest(self, command: str, **options):
+        """Run a shell command in a fresh virtual machine; return what it printed."""
+        done = self.lab("run", "--timeout", "100", "--", "sh", "-c", command, **options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="session")
+def person(built, tmp_path_factory):
+    if os.geteuid() != 0:
+        yield Person(Path.home(), cache.directory(), cache.PROJECT, ["setpriv", "--no-new-privs"])
+        return
+    # A mount namespace, so that the user reaches the lab's files but not root's home; it ends with its first process.
+    home = tmp_path_factory.mktemp("home", numbered=True)
+    os.chmod(home, 0o755)
+    for parent in home.parents:
+        if parent.stat().st_uid == 0 and parent != Path("/"):
+            os.chmod(parent, parent.stat().st_mode | 0o711)
+    holder = subprocess.Popen(
+        ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "sh", "-c", "echo && exec sleep infinity"],
+        stdout=subprocess.PIPE,
+    )
+    holder.stdout.readline()
+    inside = ["nsenter", "--mount", "--target", str(holder.pid), "--wd=/"]
+
+    def bind(source: Path, target: Path):
+        target.mkdir(parents=True, exist_ok=True)
+        subprocess.run([*inside, "mount", "--bind", source, target], check=True)
+
+    project, directory = home / "course", home / "cache"
+    ignore = shutil.ignore_patterns("__pycache__", ".git", ".pytest_cache")
+    shutil.copytree(cache.PROJECT, project, ignore=ignore)
+    disk = image.target(image.DEFAULT_SUITE)
+    bind(disk, directory / disk.name)
+    # QEMU 7.2 opens the memory file for writing even when it only reads: a copy that belongs to the user.
+    subprocess.run(["cp", "-a", "--sparse=always", built, directory], check=True)
+    for verdict in cache.directory().glob("kvm-fails-*"):
+        shutil.copy(verdict, directory)
+    # Python is reached under its own path, whose first folders may be closed to others.
+    for parent in reversed(VENV.parents):
+        if parent != Path("/") and not parent.stat().st_mode & 0o001:
+            outside = home / "venv"
+            bind(VENV, outside)
+            subprocess.run([*inside, "mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", parent], check=True)
+            subprocess.run([*inside, "mkdir", "-p", VENV], check=True)
+            subprocess.run([*inside, "mount", "--bind", outside, VENV], check=True)
+            break
+    subprocess.run(["chown", "-R", f"{UID}:{UID}", project, directory / built.name], check=True)
+    os.chown(directory, UID, UID)
+    os.chown(home, UID, UID)
+    drop = [
+        *["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups"],
+        *["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"],
+    ]
+    yield Person(home, directory, project, [*inside, *drop])
+    holder.kill()
+    holder.wait()
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def leaves_nothing(person):
+    """Fail the test when, a few seconds after it, a process, a socket or a temporary file of the lab is still there."""
+    before = traces(person)
+    yield
+    deadline = time.monotonic() + 8
+    while time.monotonic() < deadline and traces(person) - before:
+        time.sleep(0.2)
+    assert not traces(person) - before
+
+
+def traces(person) -> set[str]:
+    found = set()
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if str(person.cache) in line or str(person.project) in line:
+            found.add(f"process {process.info['pid']}: {line[:80]}")
+    for folder in ("run", "checkpoints"):
+        found.update(f"file {path}" for path in (person.cache / folder).rglob("*"))
+    found.update(f"file {path}" for path in person.cache.glob("vl.*"))
+    return found
+
+
+def end(process: subprocess.Popen):
+    """End a process started by a test, kindly and then not."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
