@@ -20,5 +20,5 @@ def place() -> str:
     missing = machine.missing_for_kprobes()
     if wanted == "host" and missing:
         first = missing[0]
-        raise LabError(f"Host mode cannot trace here: {first.problem}", first.remedy)
+        raise LabError(f"Host mode cannot trace here: {first.name}: {first.found}.", f"What to do: {first.fix}")
     return "vm" if missing else "host"

@@ -29,6 +29,9 @@ WARM_UP = '''
 import sqlite3, subprocess, warnings
 import numpy, pandas, matplotlib.pyplot as plt, tqdm
 from bcc import BPF
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import CLexer
 PROGRAM = """
 #include <linux/sched.h>
 BPF_PERF_OUTPUT(events);
@@ -45,6 +48,7 @@ int warm_up(struct pt_regs *ctx) {
     return 0;
 }
 """
+highlight(PROGRAM, CLexer(), HtmlFormatter(linenos="inline"))
 bpf = BPF(text=PROGRAM)
 bpf.attach_kprobe(event=bpf.get_syscall_fnname("sync"), fn_name="warm_up")
 rows = []
@@ -134,10 +138,9 @@ def wait_for_thaw(app, wire):
     app.session.key = request.get("key", "").encode()
     app.session.session = str(uuid.uuid4())
     become(request)
+    send(wire, started=True)
     if "command" in request:
         run(request["command"], wire)
-    else:
-        send(wire, started=True)
 
 
 def become(request):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from packaging.markers import Marker
 
+from . import LabError
 from .cache import PROJECT
 
 LOCK = PROJECT / "binder/requirements.txt"
@@ -32,7 +33,8 @@ def for_guest(python: str, lock: Path = LOCK, pyproject: Path = PROJECT / "pypro
     wanted = {*project["dependencies"], *project["optional-dependencies"]["test"]}
     missing = wanted - blocks.keys()
     if missing:
-        raise ValueError(f"{lock} does not lock {', '.join(sorted(missing))}; its first lines say how to make it anew")
+        names = ", ".join(sorted(missing))
+        raise LabError(f"{lock.name} does not lock {names}.", "Its first lines say how to make it anew.")
     while more := {name for name in blocks.keys() - wanted if wanted_by[name] & wanted}:
         wanted |= more
     return "\n".join(blocks[name] for name in sorted(wanted)) + "\n"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from . import LabError, cache, guest, template, vm
 
-PATIENCE = 60  # seconds a thawed machine may take to answer; it takes one or two
+# Seconds that a thawed machine may take to answer; it takes one or two.
+PATIENCE = float(os.environ.get("EBPF_LAB_PATIENCE", 60))
 
 # What a learner may have set for the Python that runs the notebook.
 PASSED_ON = ("TZ", "JPY_SESSION_NAME", "COVERAGE_PROCESS_START")
@@ -30,8 +31,9 @@ def thawed(ports: dict[int, int] | None = None, **request) -> vm.VM:
     """
     place = template.find(suite())
     if place is None:
-        raise LabError("The lab's virtual machine is not built yet.", "In a terminal, run: python -m helpers.lab build")
+        raise LabError("The lab's virtual machine is not built yet.", "In a terminal, run: make lab")
     machine = template.thaw(place, ports or {}, cache.PROJECT)
+    stop_with_parent(machine)
     here = Path.cwd()
     machine.send(
         time_ns=time.time_ns(),
@@ -41,6 +43,11 @@ def thawed(ports: dict[int, int] | None = None, **request) -> vm.VM:
         environment={"EBPF_LAB": "vm", **{name: os.environ[name] for name in PASSED_ON if name in os.environ}},
         **request,
     )
+    try:
+        template.expect(machine, "started", PATIENCE)
+    except LabError:
+        machine.kill()
+        raise LabError(f"The lab's template {place.name} does not start.", vm.BUILD_AGAIN) from None
     return machine
 
 
@@ -51,13 +58,6 @@ def kernel(connection: dict):
     """
     ports = {connection[name]: port for name, port in guest.PORTS.items()}
     with thawed(ports, key=connection["key"]) as machine:
-        stop_with_parent(machine)
-        try:
-            template.expect(machine, "started", PATIENCE)
-        except LabError as error:
-            raise LabError(
-                f"The lab's template does not start. {error}", "Build it again: python -m helpers.lab build --again"
-            ) from None
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         message = machine.receive()
         if message is None:
@@ -84,7 +84,6 @@ def run(command: list[str], timeout: float | None = None) -> int:
     Returns 124 when it takes longer than *timeout* seconds, as timeout(1) does.
     """
     with thawed(command=command) as machine:
-        stop_with_parent(machine)
         clock = threading.Timer(timeout, machine.process.kill) if timeout else None
         if clock:
             clock.daemon = True

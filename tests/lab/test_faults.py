@@ -1,0 +1,170 @@
+"""Whatever is missing or broken is told in one sentence, with what to do, in the terminal and in the notebook."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from helpers.lab import LabError, image, template, vm
+
+IN_THE_NOTEBOOK = """
+import json
+from tests.lab.kernels import Kernel, jupyter
+with jupyter(), Kernel() as kernel:
+    try:
+        kernel.execute("1 + 1")
+        print(json.dumps("no error"))
+    except RuntimeError as error:
+        print(json.dumps(str(error)))
+"""
+
+
+@pytest.fixture
+def other_cache(person, tmp_path_factory):
+    """A cache directory of the person's own that holds nothing yet, on the same disk."""
+    folder = person.cache.parent / "other-cache"
+    person.run("mkdir", str(folder))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def copy_template(person, built, other_cache):
+    """Put the disk image and a template that may be damaged into the other cache."""
+    disk = image.target(image.DEFAULT_SUITE)
+    script = f"ln -s {person.cache}/{disk.name} {other_cache}; cp -a --sparse=always {person.cache}/{built.name} {other_cache}"
+    done = person.run("sh", "-c", script)
+    assert done.returncode == 0, done.stderr
+    return other_cache / built.name
+
+
+def test_no_template_yet(person, other_cache):
+    environment = {"EBPF_LAB_CACHE": str(other_cache)}
+    done = person.lab("run", "--", "true", environment=environment)
+    assert done.returncode != 0
+    assert done.stderr.strip() == "The lab's virtual machine is not built yet. In a terminal, run: make lab"
+    told = person.python(IN_THE_NOTEBOOK, environment=environment)
+    assert "not built yet" in told and "make lab" in told and "restart this kernel" in told
+
+
+def test_no_qemu(person):
+    told = person.python(IN_THE_NOTEBOOK, environment={"PATH": without_qemu(person)})
+    assert "QEMU is missing. Install it: sudo apt-get install qemu-system-x86" in told
+
+
+def without_qemu(person) -> str:
+    """Return a PATH on which everything is found but QEMU."""
+    folder = person.home / "bin"
+    folder.mkdir(exist_ok=True)
+    for source in ("/usr/bin", "/usr/sbin"):
+        for program in os.listdir(source):
+            if not program.startswith("qemu-system") and not (folder / program).is_symlink():
+                (folder / program).symlink_to(f"{source}/{program}")
+    return str(folder)
+
+
+@pytest.mark.parametrize("damage", ["state", "ram", "made.json", "memory"])
+def test_damaged_template(person, built, other_cache, damage):
+    """Half a file, no file, or zeros where the guest's memory was: each is told, and building again mends it."""
+    place = copy_template(person, built, other_cache)
+    script = {
+        "state": f"truncate -s 1000 {place}/state",
+        "ram": f"truncate -s 1000000 {place}/ram",
+        "made.json": f"rm {place}/made.json",
+        "memory": f"fallocate --punch-hole -o 0 -l 1073741824 {place}/ram",
+    }[damage]
+    assert person.run("sh", "-c", script).returncode == 0
+    environment = {"EBPF_LAB_CACHE": str(other_cache), "EBPF_LAB_PATIENCE": "5"}
+    done = person.lab("run", "--timeout", "60", "--", "echo", "alive", environment=environment)
+    assert done.returncode not in (0, 124), done.stdout
+    assert "template" in done.stderr and "python -m helpers.lab build --again" in done.stderr
+
+
+def test_template_of_another_qemu_is_not_thawed(person, built, tmp_path, monkeypatch):
+    """Another version of QEMU, of the agent or of the image has another name: it is built, not guessed at."""
+    here = template.location(image.DEFAULT_SUITE, "tcg")
+    monkeypatch.setattr(vm, "qemu_version", lambda: "QEMU emulator version 99.0")
+    assert template.location(image.DEFAULT_SUITE, "tcg") != here
+    agent = tmp_path / "guest.py"
+    agent.write_text(template.AGENT.read_text() + "\n")
+    monkeypatch.undo()
+    monkeypatch.setattr(template, "AGENT", agent)
+    assert template.location(image.DEFAULT_SUITE, "tcg") != here
+    assert template.find() is None or template.find() != here
+
+
+def test_kvm_that_opens_but_runs_no_guest(person, monkeypatch, tmp_path, built):
+    """The trial boot's verdict is kept, said in `status`, and software emulation takes its place."""
+    if not template.kvm_opens():
+        monkeypatch.setattr(template, "kvm_opens", lambda: True)
+    if template.usable_kvm():
+        # KVM works on this machine: only the verdict of one where it does not can be shown.
+        monkeypatch.setattr(template, "kvm_verdict", lambda: tmp_path / "verdict")
+        (tmp_path / "verdict").write_text("failed to set MSR")
+    assert not template.usable_kvm()
+    assert "tcg" in template.find().name
+    assert template.kvm_verdict().read_text()
+
+
+def test_host_mode_without_root(person):
+    told = person.python(IN_THE_NOTEBOOK, environment={"EBPF_LAB": "host"})
+    assert "Host mode cannot trace here" in told and ("root" in told or "kprobes" in told)
+
+
+def test_unknown_mode_and_suite(person):
+    done = person.lab("run", "--", "true", environment={"EBPF_LAB": "cloud"})
+    assert done.stderr.strip() == "EBPF_LAB is 'cloud'. Set it to host or vm, or leave it unset."
+    done = person.lab("--suite", "buzz", "build")
+    assert "no Debian release named 'buzz'" in done.stderr and "trixie" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("break_it", "words"),
+    [
+        ("mv /lib/modules/$(uname -r)/build /lib/modules/$(uname -r)/gone", ("headers", "apt")),
+        ("umount /sys/kernel/debug/tracing /sys/kernel/tracing; umount /sys/kernel/debug", ("tracefs", "mount")),
+        ("rm /opt/lab/lib/python3*/site-packages/bcc", ("BCC", "python3-bpfcc")),
+    ],
+)
+def test_host_mode_with_something_missing(person, break_it, words):
+    """In the VM, which is a machine that could: each thing it needs is taken away, and asked for by name."""
+    script = f"""{break_it}
+EBPF_LAB=host python - <<'PYTHON'
+{IN_THE_NOTEBOOK}
+PYTHON"""
+    told = person.in_guest(script)
+    assert "Host mode cannot trace here" in told
+    for word in words:
+        assert word in told
+
+
+def test_cache_that_cannot_be_written(person):
+    done = person.lab("build", environment={"EBPF_LAB_CACHE": "/proc/first-ebpf"})
+    assert done.returncode != 0
+    assert "cannot be written" in done.stderr and "EBPF_LAB_CACHE" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small disk of one's own needs root")
+def test_disk_full_while_building(tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    script = f"mount -t tmpfs -o size=30m tmpfs {small} && {sys.executable} -m helpers.lab build; ls -A {small}"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script],
+        env={**os.environ, "EBPF_LAB_CACHE": str(small)},
+        capture_output=True,
+        text=True,
+    )
+    assert "is full" in done.stderr and "EBPF_LAB_CACHE" in done.stderr and "Traceback" not in done.stderr
+    assert done.stdout.splitlines()[-1:] in ([], ["lock"]) or "partial" not in done.stdout
+
+
+def test_unlocked_dependency_is_named(tmp_path):
+    from helpers.lab import requirements
+
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["no-such-thing"]\n[project.optional-dependencies]\ntest = []\n'
+    )
+    with pytest.raises(LabError, match="does not lock no-such-thing"):
+        requirements.for_guest("3.13", pyproject=tmp_path / "pyproject.toml")
