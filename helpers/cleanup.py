@@ -20,6 +20,9 @@ def detach_all():
     kind = sys.modules["bcc"].BPF
     alive = [thing for thing in gc.get_objects() if isinstance(thing, kind) and thing.module]
     for bpf in alive:
+        tables = {id(table): table for table in bpf.tables.values()}
+        for table, cpu in [key for key in bpf.perf_buffers if key[0] in tables]:
+            del tables[table][cpu]  # BCC does it when the table goes, and stumbles when its map has gone before
         bpf.cleanup()
         atexit.unregister(bpf.cleanup)
     return len(alive)

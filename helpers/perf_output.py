@@ -70,7 +70,7 @@ class PerfRings:
 
     def __init__(self, table, name, pages, dtype):
         self._bpf, self._pages, self._dtype = table.bpf, pages, dtype
-        self._table_fd = table.map_fd
+        self._table_id, self._table_fd = id(table), table.map_fd
         self._rings = {}
         self._lost_with_closed_rings = 0
         self._late = False
@@ -126,6 +126,11 @@ class PerfRings:
         self._lost_with_closed_rings += ring.lost()
         lib.bpf_delete_elem(self._table_fd, ctypes.byref(ctypes.c_int(cpu)))
         ring.close()
+        # What open_perf_buffer() had opened before gets its place back; BCC would stumble over the empty one.
+        bccs = self._bpf.perf_buffers.get((self._table_id, cpu))
+        if bccs:
+            fd = ctypes.c_int(lib.perf_reader_fd(bccs))
+            lib.bpf_update_elem(self._table_fd, ctypes.byref(ctypes.c_int(cpu)), ctypes.byref(fd), 0)
 
     def gone(self):
         return is_gone(self._bpf)

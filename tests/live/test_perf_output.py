@@ -1,6 +1,7 @@
 """`PerfOutput` on this kernel: rows are calls, types are the struct's, and fired = received + lost, exactly."""
 
 import ctypes
+import gc
 import os
 import signal
 import threading
@@ -9,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from helpers import EventsLost, PerfOutput, wall_clock
+from helpers import EventsLost, PerfOutput, detach_all, wall_clock
 from helpers.perf_output import PerfRings
 from helpers.records import dtype_of
 from helpers.tables import event_class
@@ -200,6 +201,21 @@ def test_nothing_leaks(load):
             fire()
         assert len(events.to_dataframe()) == 1
     assert held() == before
+
+
+def test_gives_the_table_back_to_open_perf_buffer(load, monkeypatch):
+    bpf, heard, complaints = load(PROGRAM), [], []
+    monkeypatch.setattr("sys.unraisablehook", complaints.append)
+    bpf["events"].open_perf_buffer(lambda cpu, data, size: heard.append(size))
+    with PerfOutput(bpf["events"]) as events:
+        fire(3)
+    fire(2)
+    bpf.perf_buffer_poll(timeout=0)
+    assert (events.received, len(heard)) == (3, 2)
+    detach_all()
+    del bpf, events
+    gc.collect()
+    assert not complaints  # BCC's table would complain here if its places were empty
 
 
 def test_two_tables_do_not_mix(load):
