@@ -20,7 +20,7 @@ import numpy as np
 from helpers.collector import Collector
 from helpers.columns import Columns, Strings, Text
 
-ATTENTION_MS = 50
+PAUSE_MS = 10
 READ_AT_ONCE = 1 << 20
 
 HEADER = re.compile(
@@ -88,8 +88,6 @@ class Pipe:
             self._file("trace_clock").write_text("mono")
             if clock != "mono":
                 closing.callback(self._file("trace_clock").write_text, clock)
-            self._poll = select.poll()
-            self._poll.register(self._fd, select.POLLIN)
             self._closing = closing.pop_all()
         return self
 
@@ -114,8 +112,10 @@ class Pipe:
         return False
 
     def wait(self, stop):
-        self._poll.register(stop, select.POLLIN)
-        return any(fd == stop for fd, _ in self._poll.poll(ATTENTION_MS))
+        # Not for the pipe: it would wake us for every line, and reading at the writer's heels slows the writer.
+        pause = select.poll()
+        pause.register(stop, select.POLLIN)
+        return bool(pause.poll(PAUSE_MS))
 
     def drain(self):
         """Read up to a megabyte of lines; returns the time of the last one (ns since boot), or None at the end."""

@@ -240,15 +240,20 @@ def resident(which):
     return int(status.split(which + ":")[1].split()[0]) * 1024
 
 
+def cpu_seconds():
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
 def measure(row, built, events, cpus=(PRODUCER_CPU,)):
     run = globals()[row](built)
     keep = next(run)
     Path("/proc/self/clear_refs").write_text("5")
-    before, base = sum(os.times()[:4]), resident("VmRSS")
+    before, base = cpu_seconds(), resident("VmRSS")
     begin = time.perf_counter()
     found, lost, (wall, producer_cpu), *fired = run.send(Producer(built, events, cpus))
     total = time.perf_counter() - begin
-    cpu = sum(os.times()[:4]) - before - producer_cpu
+    cpu = cpu_seconds() - before - producer_cpu
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     memory = resident("VmHWM") - base
     result = {"producer": wall, "total": total, "cpu": cpu, "memory": memory, "lost": lost}

@@ -6,6 +6,7 @@ fires N times, whatever else the machine does. Set LIVE_PROBES=tracepoint or kpr
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,14 @@ def alone():
     with open(Path(tempfile.gettempdir()) / "first-ebpf-live-tests.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@pytest.fixture(autouse=True)
+def interruptible():
+    """A shell starts its background jobs with SIGINT ignored; a notebook's kernel never has it so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def kind_of_probe():
