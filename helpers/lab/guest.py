@@ -13,6 +13,7 @@ import json
 import os
 import random
 import shlex
+import signal
 import struct
 import subprocess
 import sys
@@ -176,6 +177,8 @@ def reseed(seed: bytes):
 def run(command, wire):
     """Run a command, send what it prints while it runs and then its exit status, and end the machine."""
     lock = threading.Lock()
+    # A kernel ignores SIGINT between its cells, and a child would inherit that.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def relay(pipe, name):
         while data := os.read(pipe.fileno(), 1 << 16):

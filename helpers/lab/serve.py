@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def environment() -> Iterator[dict[str, str]]:
     for leftover in runs.iterdir():
         if not Path("/proc", leftover.name.partition("-")[0]).exists():
             shutil.rmtree(leftover, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=runs, prefix=f"{os.getpid()}-") as directory:
+    directory = tempfile.mkdtemp(dir=runs, prefix=f"{os.getpid()}-")
+    try:
         write_kernelspec(Path(directory, "data"))
         yield {
             **os.environ,
@@ -49,6 +51,13 @@ def environment() -> Iterator[dict[str, str]]:
             "JUPYTER_RUNTIME_DIR": f"{directory}/runtime",
             "EBPF_LAB_CACHE": str(cache.directory()),
         }
+    finally:
+        # A kernel that is just ending removes its own file there: what vanishes meanwhile is no reason to stop.
+        for _ in range(20):
+            shutil.rmtree(directory, ignore_errors=True)
+            if not os.path.exists(directory):
+                break
+            time.sleep(0.1)
 
 
 def lab(arguments: list[str]) -> int:
@@ -60,7 +69,9 @@ def lab(arguments: list[str]) -> int:
         "--KernelSpecManager.allowed_kernelspecs={'ebpf'}",
         "--KernelSpecManager.ensure_native_kernel=False",
         "--MultiKernelManager.default_kernel_name=ebpf",
-        "--FileCheckpoints.checkpoint_dir=" + str(cache.directory() / "checkpoints"),
+        f"--FileCheckpoints.checkpoint_dir={cache.directory() / 'checkpoints'}",
+        # Nothing here asks the network for extensions or news.
+        "--LabApp.extension_manager=readonly",
     ]
     if os.geteuid() == 0:
         options += ["--allow-root", "--no-browser"]

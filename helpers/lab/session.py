@@ -24,16 +24,17 @@ def suite() -> str:
     return os.environ.get("EBPF_LAB_SUITE") or image.DEFAULT_SUITE
 
 
-def thawed(ports: dict[int, int] | None = None, **request) -> vm.VM:
+def thawed(parent: int, ports: dict[int, int] | None = None, **request) -> vm.VM:
     """Return a thawed machine that has been told who it is for. Raises LabError when there is no sound template.
 
-    *request* is sent on to the guest: the *key* of a Jupyter connection, or the *command* to run.
+    The machine ends with the process *parent*, this one's. *request* is sent on to the guest: the *key* of a Jupyter
+    connection, or the *command* to run.
     """
     place = template.find(suite())
     if place is None:
         raise LabError("The lab's virtual machine is not built yet.", "In a terminal, run: make lab")
     machine = template.thaw(place, ports or {}, cache.PROJECT)
-    stop_with_parent(machine)
+    stop_with_parent(machine, parent)
     here = Path.cwd()
     machine.send(
         time_ns=time.time_ns(),
@@ -57,7 +58,9 @@ def kernel(connection: dict):
     *connection* holds what Jupyter wrote into the connection file: five ports on 127.0.0.1 and a key.
     """
     ports = {connection[name]: port for name, port in guest.PORTS.items()}
-    with thawed(ports, key=connection["key"]) as machine:
+    # Jupyter may be gone already, and this process have another parent.
+    jupyter = int(os.environ.get("JPY_PARENT_PID") or os.getppid())
+    with thawed(jupyter, ports, key=connection["key"]) as machine:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         message = machine.receive()
         if message is None:
@@ -66,9 +69,8 @@ def kernel(connection: dict):
         return message["exit"]
 
 
-def stop_with_parent(machine: vm.VM):
+def stop_with_parent(machine: vm.VM, parent: int):
     """End the machine when the process that started this one is gone, however it went."""
-    parent = os.getppid()
 
     def watch():
         while os.getppid() == parent:
@@ -83,7 +85,7 @@ def run(command: list[str], timeout: float | None = None) -> int:
 
     Returns 124 when it takes longer than *timeout* seconds, as timeout(1) does.
     """
-    with thawed(command=command) as machine:
+    with thawed(os.getppid(), command=command) as machine:
         clock = threading.Timer(timeout, machine.process.kill) if timeout else None
         if clock:
             clock.daemon = True

@@ -1,0 +1,88 @@
+"""python -m tests [GROUP …]: the project's tests, fastest first, each group where it can really run; a summary at the end.
+
+    unit        this machine, no privilege: bytes, frames, plots, the notebooks' files
+    host        this machine as root: collectors on tracepoints
+    vm          the same tests in the lab's virtual machine: collectors on kernel probes
+    lab         the virtual machine and Jupyter's kernel from outside, as an ordinary user
+    notebooks   every notebook: twice, with solutions, with wrong answers
+    browser     JupyterLab in a real browser
+"""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from helpers.lab import cache
+
+# Debian's headers of any release do for tracepoint programs. A mount namespace keeps the link off this machine.
+HEADERS = """
+set -eu
+mount -t tracefs tracefs /sys/kernel/tracing
+if [ ! -e "/lib/modules/$(uname -r)/build" ]; then
+    build=$(ls -d /usr/src/linux-headers-*-amd64 | tail -n 1)
+    mount -t tmpfs tmpfs /lib/modules
+    mkdir "/lib/modules/$(uname -r)"
+    ln -s "$build" "/lib/modules/$(uname -r)/build"
+    ln -s "${build%-amd64}-common" "/lib/modules/$(uname -r)/source"
+fi
+exec "$@"
+"""
+PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout", "600"]
+IN_VM = [sys.executable, "-m", "helpers.lab", "run", "--timeout", "1800", "--", "python"]
+GROUPS = {
+    "unit": [sys.executable, *PYTEST, "tests/unit"],
+    "host": ["unshare", "--mount", "sh", "-c", HEADERS, "sh", sys.executable, *PYTEST, "tests/live"],
+    "vm": [*IN_VM, *PYTEST, "tests/live"],
+    "lab": [sys.executable, *PYTEST, "tests/lab"],
+    "notebooks": [sys.executable, *PYTEST, "tests/notebooks"],
+    "browser": [sys.executable, *PYTEST, "tests/browser"],
+}
+WHERE = {"host": f"this machine, Linux {platform.release()}, as root", "vm": "the lab's virtual machine"}
+
+
+def main(chosen: list[str]) -> int:
+    unknown = set(chosen) - GROUPS.keys()
+    if unknown:
+        sys.exit(f"No such group: {', '.join(unknown)}. There are {', '.join(GROUPS)}.")
+    rows, counts = [], {"passed": 0, "failed": 0, "skipped": 0}
+    for group in chosen or GROUPS:
+        where = WHERE.get(group, "this machine, lab from outside" if group in ("lab", "notebooks", "browser") else "this machine")
+        if group == "host" and os.geteuid() != 0:
+            rows.append((group, "needs root: sudo make test", "", where))
+            continue
+        print(f"\n== {group}: {where}", flush=True)
+        start = time.monotonic()
+        status, result = run(GROUPS[group])
+        if status and not result["failed"]:
+            result["failed"] = 1
+        for name in counts:
+            counts[name] += result[name]
+        text = ", ".join(f"{number} {name}" for name, number in result.items() if number)
+        rows.append((group, text, f"{time.monotonic() - start:.0f} s", where))
+    print()
+    for group, text, took, where in rows:
+        print(f"{group:<10} {text:<28} {took:>6}   {where}")
+    print(f"\n{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
+    return bool(counts["failed"])
+
+
+def run(command: list[str]) -> tuple[int, dict[str, int]]:
+    """Run pytest and pass on what it prints; return its status and the counts of its last line."""
+    environment = {**os.environ, "PYTHONPATH": str(cache.PROJECT), "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, cwd=cache.PROJECT, env=environment, stdout=subprocess.PIPE, text=True)
+    last = ""
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        last = line if re.search(r"\d+ (passed|failed|error)", line) else last
+    found = {name: int(number) for number, name in re.findall(r"(\d+) (passed|failed|error|skipped)", last)}
+    failed = found.get("failed", 0) + found.get("error", 0)
+    return process.wait(), {"passed": found.get("passed", 0), "failed": failed, "skipped": found.get("skipped", 0)}
+
+
+if __name__ == "__main__":
+    os.chdir(Path(__file__).resolve().parents[1])
+    sys.exit(main(sys.argv[1:]))
