@@ -1,7 +1,12 @@
 """Running the course's notebooks in the lab: real kernel, real probes, from outside as Jupyter does it."""
 
+import hashlib
+import json
 import os
+import re
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 from nbclient import NotebookClient
@@ -14,12 +19,12 @@ NOTEBOOKS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
 CELL_TIMEOUT = 240  # seconds; a cell that takes longer hangs
 
 
-def execute(source: Path | nbformat.NotebookNode, times: int = 1) -> tuple[nbformat.NotebookNode, str | None]:
-    """Run all cells from a fresh kernel, *times* over in that kernel; return the last run and its first error, if any.
+@contextmanager
+def opened(notebook: nbformat.NotebookNode):
+    """A fresh kernel for a notebook: yields a function that runs one cell, given its place, and returns the cell.
 
-    A cell tagged ``raises-exception`` may fail: its error is the lesson.
+    The function raises CellExecutionError for an error in a cell that is not tagged ``raises-exception``.
     """
-    notebook = source if isinstance(source, nbformat.NotebookNode) else nbformat.read(source, as_version=4)
     with serve.environment() as env:
         old, os.environ["JUPYTER_PATH"] = os.environ.get("JUPYTER_PATH"), env["JUPYTER_PATH"]
         client = NotebookClient(
@@ -29,17 +34,27 @@ def execute(source: Path | nbformat.NotebookNode, times: int = 1) -> tuple[nbfor
             resources={"metadata": {"path": str(FOLDER)}},
             coalesce_streams=True,
         )
-        error = None
         try:
             with client.setup_kernel():
-                for _ in range(times):
-                    for index, cell in enumerate(notebook.cells):
-                        client.execute_cell(cell, index)
-        except CellExecutionError as failure:
-            error = str(failure)
+                yield lambda index: client.execute_cell(notebook.cells[index], index)
         finally:
             os.environ.pop("JUPYTER_PATH") if old is None else os.environ.update(JUPYTER_PATH=old)
-    return notebook, error
+
+
+def execute(source: Path | nbformat.NotebookNode, times: int = 1) -> tuple[nbformat.NotebookNode, str | None]:
+    """Run all cells from a fresh kernel, *times* over in that kernel; return the last run and its first error, if any.
+
+    A cell tagged ``raises-exception`` may fail: its error is the lesson.
+    """
+    notebook = source if isinstance(source, nbformat.NotebookNode) else nbformat.read(source, as_version=4)
+    try:
+        with opened(notebook) as run:
+            for _ in range(times):
+                for index in range(len(notebook.cells)):
+                    run(index)
+    except CellExecutionError as failure:
+        return notebook, str(failure)
+    return notebook, None
 
 
 def save(notebook: nbformat.NotebookNode, path: Path) -> None:
@@ -49,5 +64,61 @@ def save(notebook: nbformat.NotebookNode, path: Path) -> None:
     notebook.metadata = {
         "kernelspec": {"name": "ebpf", "display_name": "eBPF lab", "language": "python"},
         "language_info": {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"},
+        "outputs_of": digest(notebook),
     }
     nbformat.write(notebook, path)
+
+
+def digest(notebook: nbformat.NotebookNode) -> str:
+    """A fingerprint of the code cells. `save` writes it beside the outputs, which come from this code and no other."""
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+
+
+class Exercise(NamedTuple):
+    """An exercise of a notebook: the places of its cell to fill and of its check, a right answer and a wrong one."""
+
+    key: str
+    cell: int
+    check: int
+    solution: str
+    wrong: str
+
+
+def exercises(notebook: nbformat.NotebookNode) -> list[Exercise]:
+    """The exercises of a notebook, from the metadata of its cells.
+
+    The cell to fill has ``exercise`` (a key) and ``wrong`` (a plausible wrong answer) and is tagged "exercise"; the check
+    is the first code cell behind it that begins a check; the markdown cell with ``solution`` (the key) holds one Python
+    block. Raises ValueError where one of them is missing.
+    """
+    cells, found = notebook.cells, []
+    solutions = {}
+    for cell in cells:
+        if "solution" in cell.metadata:
+            blocks = re.findall(r"^```python\n(.*?)\n```$", cell.source, re.DOTALL | re.MULTILINE)
+            if len(blocks) != 1 or cell.metadata["solution"] in solutions:
+                raise ValueError(f"cell {cell.id}: a solution is one Python block, and there is one for each exercise")
+            solutions[cell.metadata["solution"]] = blocks[0]
+    for place, cell in enumerate(cells):
+        if "exercise" in cell.metadata.get("tags", []):
+            key = cell.metadata.get("exercise")
+            checks = [i for i in range(place + 1, len(cells))
+                      if cells[i].cell_type == "code" and "with exercise(" in cells[i].source]
+            if key not in solutions or "wrong" not in cell.metadata or not checks:
+                raise ValueError(f"cell {cell.id}: exercise {key} has no solution, no wrong answer or no check")
+            found.append(Exercise(key, place, checks[0], solutions.pop(key), cell.metadata["wrong"]))
+    if solutions:
+        raise ValueError(f"solutions without an exercise: {', '.join(map(str, solutions))}")
+    return found
+
+
+def words_of(cell: nbformat.NotebookNode) -> str:
+    """What a code cell showed, as plain text: what it printed, its value, and what it displayed."""
+    shown = []
+    for output in cell.outputs:
+        if output.output_type == "stream":
+            shown.append(output.text)
+        elif output.output_type in ("execute_result", "display_data"):
+            shown.append(output.data.get("text/plain", ""))
+    return "\n".join(text.rstrip("\n") for text in shown)

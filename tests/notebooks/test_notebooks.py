@@ -1,0 +1,97 @@
+"""Every notebook in the lab: run twice in one kernel, and its exercises untouched, answered wrongly and answered well.
+
+A notebook is passed through three times. In one fresh kernel all its cells run, and run again; the numbers of events
+must be the same both times. In another one each exercise meets its wrong answer and then its solution, in the place where
+a learner would write them, and everything around runs as usual.
+"""
+
+import copy
+import re
+
+import nbformat
+import pytest
+
+from tests.notebooks import NOTEBOOKS, exercises, opened, words_of
+
+pytestmark = pytest.mark.timeout(1800)  # by software emulation, on a busy machine
+
+COUNT = re.compile(
+    r"\b([\d,]+|no|none|nobody|nothing) (calls?|rows?|events?|lines?|messages?|process(?:es)?|received|lost|places"
+    r"|points?|left|times)\b"
+)
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def test_run_all_twice_in_one_kernel(notebook):
+    code = [place for place, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    tasks = exercises(notebook)
+    runs = []
+    with opened(notebook) as run:
+        for _ in range(2):
+            for place in code:
+                run(place)
+            runs.append(copy.deepcopy(notebook.cells))
+    problems = []
+    for cells in runs:
+        for task in tasks:
+            if "not done yet" not in words_of(cells[task.check]):
+                problems.append(f"{cells[task.check].id}: an untouched exercise says {words_of(cells[task.check])!r}")
+        for place in code:
+            failed = any(output.output_type == "error" for output in cells[place].outputs)
+            if failed != ("raises-exception" in cells[place].metadata.get("tags", [])):
+                problems.append(f"{cells[place].id}: the error that is this cell's lesson did not happen")
+    for place in code:
+        first, second = (numbers_of(cells[place]) for cells in runs)
+        if first != second and "counts-vary" not in notebook.cells[place].metadata.get("tags", []):
+            problems.append(f"{notebook.cells[place].id}: first run {first}, second run {second}")
+    assert not problems, "\n".join(problems)
+
+
+def test_exercises_answered_wrongly_and_well(notebook):
+    tasks = {task.cell: task for task in exercises(notebook)}
+    assert tasks, "a notebook has exercises"
+    problems = []
+
+    def answered(run, task, answer):
+        notebook.cells[task.cell].source = answer
+        run(task.cell)
+        return words_of(run(task.check))
+
+    with opened(notebook) as run:
+        for place, cell in enumerate(notebook.cells):
+            run(place)
+            if place not in tasks:
+                continue
+            task = tasks[place]
+            said = answered(run, task, task.wrong)
+            advice = said.partition("not right yet. ")[2]
+            if len(advice.split()) < 6 or "because of an error" in advice:
+                problems.append(f"{task.key}: the wrong answer is told {said!r}")
+            said = answered(run, task, task.solution)
+            if f"Exercise {task.key}: done." not in said:
+                problems.append(f"{task.key}: the solution is told {said!r}")
+    assert not problems, "\n".join(problems)
+
+
+def numbers_of(cell):
+    """What must not change from run to run: counts of things, tables of counts, the number of lines of each output.
+
+    Times, addresses and process numbers may change. Where the kernel decides how many there are, as with lost events,
+    the cell is tagged "counts-vary".
+    """
+    found = []
+    for output in cell.outputs:
+        if output.output_type == "stream" and output.name == "stdout":
+            text = output.text
+        elif output.output_type in ("execute_result", "display_data"):
+            text = output.data.get("text/plain", "")
+        else:
+            continue
+        found.append((len(text.splitlines()), *COUNT.findall(text)))
+        if "Name: count" in text:
+            found.append(text)
+    return found

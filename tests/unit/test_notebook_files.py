@@ -1,0 +1,125 @@
+"""The notebooks as files: outputs that belong to their code, cells of a good size, links that lead somewhere."""
+
+import re
+import statistics
+
+import nbformat
+import pytest
+
+from tests.notebooks import FOLDER, NOTEBOOKS, digest, exercises
+
+SERIES = ["00_start_here", "01_hello_trace_pipe", "02_trace_pipe_to_dataframe", "03_hello_perf_output",
+          "04_perf_output_to_dataframe", "05_when_events_get_lost", "06_ring_buffer", "07_a_real_question"]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def path(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def texts(notebook):
+    return [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+
+
+def headings(text):
+    """The anchors of a markdown text, as GitHub and JupyterLab make them but for capitals."""
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in titles]
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+def test_the_series_is_whole():
+    assert [path.stem for path in NOTEBOOKS] == SERIES
+
+
+def test_it_is_a_valid_notebook_for_the_lab(notebook):
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "ebpf"
+    ids = [cell.id for cell in notebook.cells]
+    assert len(set(ids)) == len(ids)
+
+
+def test_outputs_come_from_this_source(notebook):
+    assert notebook.metadata.get("outputs_of") == digest(notebook), "run it again: python -m tests.notebooks"
+    assert [cell.execution_count for cell in code_cells(notebook)] == list(range(1, len(code_cells(notebook)) + 1))
+
+
+def test_errors_only_where_they_are_the_lesson(notebook):
+    for cell in code_cells(notebook):
+        errors = [output.ename for output in cell.outputs if output.output_type == "error"]
+        assert bool(errors) == ("raises-exception" in tags(cell)), f"{cell.id}: {errors}"
+        if not errors:
+            printed = [output.text for output in cell.outputs if output.output_type == "stream"]
+            assert not any("Traceback (most recent" in text for text in printed), cell.id
+
+
+def test_cells_are_short_and_explained(notebook):
+    cells = code_cells(notebook)
+    lines = [len(cell.source.splitlines()) for cell in cells]
+    long = {cell.id: size for cell, size in zip(cells, lines) if size > 20 and "whole-program" not in tags(cell)}
+    assert not long
+    assert 2 <= statistics.median(len(re.findall(r"^.*\S", cell.source, re.MULTILINE)) for cell in cells) <= 6
+    prose = re.sub(r"^```.*?^```$", "", "\n".join(texts(notebook)), flags=re.DOTALL | re.MULTILINE)
+    words = re.sub(r"\]\([^)]*\)|</?(details|summary)>", " ", prose).split()
+    assert 20 <= len(words) / len(cells) <= 60
+    wide = [cell.id for cell in cells if any(len(line) > 100 for line in cell.source.splitlines())]
+    assert not wide
+
+
+def test_it_opens_with_the_road_and_leads_on(path, notebook):
+    assert re.match(r"# \S", notebook.cells[0].source)
+    assert any("road(" in cell.source for cell in code_cells(notebook)[:3])
+    following = SERIES[SERIES.index(path.stem) + 1:]
+    if following:
+        assert any(f"]({following[0]}.ipynb)" in text for text in texts(notebook)[-3:]), "no link to the next notebook"
+
+
+def test_three_exercises_or_more(notebook):
+    found = exercises(notebook)
+    assert len(found) >= 3
+    for task in found:
+        first_line = notebook.cells[task.cell].source.splitlines()[0]
+        assert first_line == f"# Exercise {task.key}"
+        assert task.solution.startswith(first_line) and task.wrong.startswith(first_line)
+        assert "..." in notebook.cells[task.cell].source or "None" in notebook.cells[task.cell].source
+        compile(task.solution, "solution", "exec")
+        compile(task.wrong, "wrong answer", "exec")
+
+
+def test_links_lead_somewhere(notebook):
+    broken = [link for text in texts(notebook) for link in LINK.findall(text) if not leads_somewhere(link, FOLDER)]
+    assert not broken
+
+
+def leads_somewhere(link, folder, here=""):
+    if re.match(r"https?://|attachment:", link):
+        return True
+    name, _, anchor = link.partition("#")
+    if not name:
+        return anchor.lower() in headings(here)
+    target = folder / name
+    if not target.exists():
+        return False
+    return not anchor or target.suffix != ".md" or anchor.lower() in headings(target.read_text())
+
+
+def test_the_glossary_explains_each_word_once():
+    text = (FOLDER / "glossary.md").read_text()
+    words = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert words == sorted(words, key=str.lower)
+    assert len({word.lower() for word in words}) == len(words)
+    broken = [link for link in LINK.findall(text) if not leads_somewhere(link, FOLDER, text)]
+    assert not broken
