@@ -9,18 +9,19 @@ from . import LabError, cache, choose
 
 
 def main(connection_file: str) -> int:
-    parent = os.getppid()
+    # Jupyter may be gone already, and this process have another parent.
+    jupyter = int(os.environ.get("JPY_PARENT_PID") or os.getppid())
     try:
         if choose.place() == "host":
             return host(connection_file)
         from . import session
 
-        return session.kernel(json.loads(Path(connection_file).read_text()))
+        return session.kernel(json.loads(Path(connection_file).read_text()), jupyter)
     except LabError as error:
         print(error, file=sys.stderr)
-        return explain(connection_file, error)
+        return explain(connection_file, error) if os.getppid() == jupyter else 1
     finally:
-        if os.getppid() != parent:
+        if os.getppid() != jupyter:
             Path(connection_file).unlink(missing_ok=True)
 
 

@@ -52,15 +52,13 @@ def thawed(parent: int, ports: dict[int, int] | None = None, **request) -> vm.VM
     return machine
 
 
-def kernel(connection: dict):
-    """Be the kernel of one notebook until it is shut down; return the exit status for Jupyter.
+def kernel(connection: dict, parent: int) -> int:
+    """Be the kernel of one notebook until it is shut down or *parent* ends; return the exit status for Jupyter.
 
     *connection* holds what Jupyter wrote into the connection file: five ports on 127.0.0.1 and a key.
     """
     ports = {connection[name]: port for name, port in guest.PORTS.items()}
-    # Jupyter may be gone already, and this process have another parent.
-    jupyter = int(os.environ.get("JPY_PARENT_PID") or os.getppid())
-    with thawed(jupyter, ports, key=connection["key"]) as machine:
+    with thawed(parent, ports, key=connection["key"]) as machine:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         message = machine.receive()
         if message is None:
