@@ -21,7 +21,9 @@ from helpers.collector import Collector
 from helpers.columns import Columns, Strings, Text
 
 PAUSE_MS = 10
-READ_AT_ONCE = 1 << 20
+# As much as stays in a CPU's cache while it is taken apart.
+READ_AT_ONCE = 1 << 18
+BLANK = 240
 
 HEADER = re.compile(
     rb"(?P<task>.{16})-(?P<tid>\d+ *) (?:\([ \d-]{7}\) )?\[(?P<cpu>\d+)\] (?:(?P<flags>\S+) )?"
@@ -118,7 +120,7 @@ class Pipe:
         return bool(pause.poll(PAUSE_MS))
 
     def drain(self):
-        """Read up to a megabyte of lines; returns the time of the last one (ns since boot), or None at the end."""
+        """Read a quarter of a megabyte of lines; returns the time of the last one (ns since boot), or None at the end."""
         texts, size = [], 0
         try:
             while size < READ_AT_ONCE:
@@ -198,15 +200,17 @@ def _those_like_the_first(lines):
         return fields, [b""] * len(lines), np.zeros(len(lines), bool)
     begin = layout.start("message")
     bytes_ = np.array(lines, f"S{begin}").view("u1").reshape(len(lines), begin)
-    numbers = [layout.span(name) for name in ("tid", "cpu", "seconds", "micros")]
-    same = np.ones(begin, bool)
-    for first, end in [layout.span("task"), layout.span("flags"), *numbers]:
+    spans = [layout.span(name) for name in ("tid", "cpu", "seconds", "micros")]
+    same, number = np.ones(begin, bool), np.zeros(begin, bool)
+    for first, end in [layout.span("task"), layout.span("flags"), *spans]:
         same[first:end] = False
+    for first, end in spans:
+        number[first:end] = True
+    # Digits become 0 to 9; a blank becomes 240, as bytes begin again at 256.
+    digits = np.ascontiguousarray(bytes_.T[number]) - np.uint8(ord("0"))
     alike = (bytes_[:, same] == np.frombuffer(layout[0][:begin], "u1")[same]).all(1)
-    for first, end in numbers:
-        digits = bytes_[:, first:end]
-        alike &= ((digits - np.uint8(ord("0")) < 10) | (digits == ord(" "))).all(1)
-    tid, cpu, seconds, micros = (_number(bytes_[:, first:end]) for first, end in numbers)
+    alike &= ((digits < 10) | (digits == BLANK)).all(0)
+    tid, cpu, seconds, micros = map(_number, np.split(digits, np.cumsum([end - first for first, end in spans])[:-1]))
     fields["task"] = np.ascontiguousarray(bytes_[:, :16]).view("S16")[:, 0]
     fields["tid"], fields["cpu"], fields["function"] = tid, cpu, layout["function"] or b""
     fields["flags"] = np.ascontiguousarray(bytes_[:, slice(*layout.span("flags"))]).view(f"S{len(layout['flags'])}")[:, 0]
@@ -215,8 +219,8 @@ def _those_like_the_first(lines):
 
 
 def _number(digits):
-    """Decimal numbers (int64) from a table of their characters; blanks before or after them do not count."""
-    value = np.zeros(len(digits), "i8")
-    for column in digits.T:
-        value = np.where(column == ord(" "), value, value * 10 + column - ord("0"))
+    """Decimal numbers (int64) from their digits, a row for each place; blanks before or after do not count."""
+    value = np.zeros(digits.shape[1], "i8")
+    for place in digits:
+        value = np.where(place == BLANK, value, value * 10 + place)
     return value

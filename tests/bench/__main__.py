@@ -93,7 +93,7 @@ def scale(folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000, help="for each row and round")
-    parser.add_argument("--lines", type=int, default=200_000, help="for each trace_pipe row and round")
+    parser.add_argument("--lines", type=int, default=1_000_000, help="for each trace_pipe row and round")
     parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
     if os.geteuid():
