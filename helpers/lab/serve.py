@@ -34,6 +34,13 @@ def write_kernelspec(directory: Path) -> Path:
     return folder
 
 
+# No question about news over the first notebook; and a closed notebook gives back its virtual machine.
+SETTINGS = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/notebook-extension:tracker": {"kernelShutdown": True},
+}
+
+
 @contextlib.contextmanager
 def environment() -> Iterator[dict[str, str]]:
     """Give the environment in which Jupyter finds the kernel `ebpf`, with runtime files of its own that end with it."""
@@ -45,9 +52,13 @@ def environment() -> Iterator[dict[str, str]]:
     directory = tempfile.mkdtemp(dir=runs, prefix=f"{os.getpid()}-")
     try:
         write_kernelspec(Path(directory, "data"))
+        settings = Path(directory, "config/labconfig/default_setting_overrides.json")
+        settings.parent.mkdir(parents=True)
+        settings.write_text(json.dumps(SETTINGS))
         yield {
             **os.environ,
             "JUPYTER_PATH": os.pathsep.join(filter(None, [f"{directory}/data", os.environ.get("JUPYTER_PATH")])),
+            "JUPYTER_CONFIG_PATH": f"{directory}/config",
             "JUPYTER_RUNTIME_DIR": f"{directory}/runtime",
             "EBPF_LAB_CACHE": str(cache.directory()),
         }

@@ -6,12 +6,17 @@ the lab's cache. Run as an ordinary user they are one already.
 
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -20,6 +25,8 @@ import pytest
 from helpers.lab import cache, image, template
 
 UID = 12345
+# The browser tests look into JupyterLab itself, to know when it is done.
+JUPYTER_OPTIONS = ["--LabApp.expose_app_in_browser=True"]
 VENV = Path(sys.prefix)
 
 
@@ -155,3 +162,40 @@ def end(process: subprocess.Popen):
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def server(person):
+    """JupyterLab as `make lab` starts it: the process, its address and its token."""
+    start = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "helpers.lab", "open", "--", "--no-browser", f"--ServerApp.port={port}", *JUPYTER_OPTIONS]
+    process = person.start(*command, stderr=subprocess.PIPE)
+    for line in process.stderr:
+        found = re.search(r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)", line)
+        if found:
+            break
+    else:
+        pytest.fail("JupyterLab did not say where it listens")
+    process.address, process.token = found.groups()
+    # It goes on writing its log, and would wait for ever for somebody to read it.
+    threading.Thread(target=process.stderr.read, daemon=True).start()
+    while True:
+        # The address is said a moment before it answers.
+        try:
+            get(process, "/api")
+            break
+        except urllib.error.URLError:
+            time.sleep(0.1)
+    process.after = time.monotonic() - start
+    yield process
+    end(process)
+
+
+def get(server, path, token=True):
+    request = urllib.request.Request(server.address + path)
+    if token:
+        request.add_header("Authorization", f"token {server.token}")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return answer.read()

@@ -1,12 +1,7 @@
 """`make lab` from the outside: JupyterLab with one kernel, behind its token, on loopback; nothing left when it ends."""
 
 import json
-import re
 import signal
-import socket
-import subprocess
-import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -14,46 +9,9 @@ import urllib.request
 import psutil
 import pytest
 
-from tests.lab.conftest import end
+from tests.lab.conftest import get
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
-
-
-@pytest.fixture
-def server(person):
-    """JupyterLab as `make lab` starts it: the process, its address and its token."""
-    start = time.monotonic()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "helpers.lab", "open", "--", "--no-browser", f"--ServerApp.port={port}"]
-    process = person.start(*command, stderr=subprocess.PIPE)
-    for line in process.stderr:
-        found = re.search(r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)", line)
-        if found:
-            break
-    else:
-        pytest.fail("JupyterLab did not say where it listens")
-    process.address, process.token = found.groups()
-    # It goes on writing its log, and would wait for ever for somebody to read it.
-    threading.Thread(target=process.stderr.read, daemon=True).start()
-    while True:
-        # The address is said a moment before it answers.
-        try:
-            get(process, "/api")
-            break
-        except urllib.error.URLError:
-            time.sleep(0.1)
-    process.after = time.monotonic() - start
-    yield process
-    end(process)
-
-
-def get(server, path, token=True):
-    request = urllib.request.Request(server.address + path)
-    if token:
-        request.add_header("Authorization", f"token {server.token}")
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return answer.read()
 
 
 def post(server, path):

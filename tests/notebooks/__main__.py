@@ -13,11 +13,12 @@ def main(names: list[str]) -> int:
         print(f"  {path.stem} …", end=" ", flush=True)
         start = time.monotonic()
         notebook, error = execute(path)
-        save(notebook, path)
         print(f"{time.monotonic() - start:.0f} s")
         if error:
             failed += 1
-            print(error, file=sys.stderr)
+            print(f"{error}\n{path.name} was left as it is.", file=sys.stderr)
+        else:
+            save(notebook, path)
     return bool(failed)
 
 
