@@ -1,15 +1,17 @@
+SHELL := /bin/bash
+
 # Everything built lives here, outside the checkout, under a name made from what it was built of.
 export EBPF_LAB_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/first-ebpf
 export PYTHONPATH := $(CURDIR)
 
 SYSTEM_PYTHON := /usr/bin/python3
-VENV = $(EBPF_LAB_CACHE)/python-$(shell (cat binder/requirements.txt; readlink -f $(SYSTEM_PYTHON)) | sha256sum | cut -c1-12)
-PYTHON = $(VENV)/bin/python
+VENV := $(EBPF_LAB_CACHE)/python-$(shell cat binder/requirements.txt /etc/os-release | sha256sum | cut -c1-12)
+PYTHON := $(VENV)/bin/python
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 packages = $(shell sed -n 's/ *\# *$(1)\b.*//p' binder/apt.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test bench notebooks clean packages python vm
+.PHONY: help lab test bench notebooks clean packages test-packages python vm
 
 help: ## show this list
 	@echo "Your first eBPF programs"
@@ -45,12 +47,18 @@ $(VENV)/ready: | packages
 	@ln -s /usr/lib/python3/dist-packages/bcc $$($(PYTHON) -c 'import site; print(site.getsitepackages()[0])')/
 	@touch $@
 
-packages test-packages: %packages:
-	@missing=$$(dpkg-query -W -f '$${db:Status-Status} $${Package}\n' 2>/dev/null | sed -n 's/^installed //p' \
-	  | sort | comm -13 - <(echo $(call packages,$(if $*,test,host)) | tr ' ' '\n' | sort -u)); \
+define install
+	@missing=$$(comm -23 <(echo $(1) | tr ' ' '\n' | sort -u) \
+	    <(dpkg-query -W -f '$${db:Status-Status} $${Package}\n' | sed -n 's/^installed //p' | sort)); \
 	if [ -n "$$missing" ]; then \
-	  echo "  Debian packages:" $$missing "…"; \
-	  $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive \
-	    apt-get install -qq --no-install-recommends $$missing > /dev/null; \
+	    echo "  Debian packages:" $$missing "…"; \
+	    $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive \
+	        apt-get install -qq --no-install-recommends $$missing > /dev/null; \
 	fi
-SHELL := /bin/bash
+endef
+
+packages:
+	$(call install,$(call packages,host))
+
+test-packages:
+	$(call install,$(call packages,host) $(call packages,test))
