@@ -150,6 +150,7 @@ def latency(df, column_name="latency_ns", by=None, ax=None):
         parts = [times[rows == row] for row in range(len(labels))]
         log_histogram(ax, parts, [f"{label}: half under {duration(np.median(p))}" for label, p in zip(labels, parts)])
         ax.legend()
+        ax.set_ylim(top=ax.get_ylim()[1] * (1.05 + 0.11 * len(parts)))  # room for the legend above the steps
     else:
         log_histogram(ax, [times], [None])
         mark_percentiles(ax, times)
