@@ -21,6 +21,8 @@ from helpers.collector import Collector
 from helpers.columns import Columns, Strings, Text
 
 PAUSE_MS = 10
+PATIENCE = 10  # pauses
+NO_NAME = b"<...>".rjust(16)
 # As much as stays in a CPU's cache while it is taken apart.
 READ_AT_ONCE = 1 << 18
 BLANK = 240
@@ -75,6 +77,7 @@ class Pipe:
     def __init__(self):
         self.table = Columns.of(FIELDS, task=Text(clean=lambda task: task.lstrip(b" ")), message=Strings())
         self.lost = 0
+        self._nameless = set()
 
     def __enter__(self):
         self._tracefs = tracefs()
@@ -129,9 +132,25 @@ class Pipe:
         except BlockingIOError:
             pass
         found = parse(b"".join(texts))
+        self._ask_for_names(found.fields)
         self.table.append(found.fields, message=found.messages)
         self.lost = None if self.lost is None or found.lost is None else self.lost + found.lost
         return found.fields["time_ns"][-1] if size >= READ_AT_ONCE else None
+
+    def _ask_for_names(self, fields):
+        """Fill in names that were read too early: the kernel notes a thread's name when it next leaves its CPU."""
+        unknown = fields["task"] == NO_NAME
+        threads = set(fields["tid"][unknown].tolist()) - self._nameless
+        for _ in range(PATIENCE):
+            if not threads:
+                return
+            time.sleep(PAUSE_MS / 1000)
+            for line in self._file("saved_cmdlines").read_bytes().split(b"\n"):
+                tid, _, name = line.partition(b" ")
+                if tid.isdigit() and int(tid) in threads:
+                    fields["task"][unknown & (fields["tid"] == int(tid))] = name
+                    threads.remove(int(tid))
+        self._nameless |= threads
 
     def finish(self):
         """Drain until the pipe is empty, or what comes is younger than this call."""

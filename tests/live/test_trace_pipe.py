@@ -82,6 +82,27 @@ def test_task_names(load, named, name):
     assert len(df) == 1 and df["task"].iloc[0] in known and df["message"].iloc[0] == "Hello World!"
 
 
+def test_names_that_were_read_too_early(load):
+    """A thread that never leaves its CPU has no name yet when its first lines are read."""
+    load(HELLO)
+    with TracePipe() as lines:
+        process = producer(2000, cpu=0)
+        finish(process)
+    df = lines.to_dataframe()
+    assert set(df["task"][df["tid"] == process.pid]) <= {"python", "python3"} and len(df) == 2000
+
+
+def test_names_that_the_kernel_forgot(load):
+    load(HELLO)
+    names = TRACING / "saved_cmdlines_size"
+    with TracePipe() as lines:
+        process = producer(5)
+        finish(process)
+        names.write_text("128")  # empties the list
+    df = lines.to_dataframe()
+    assert len(df) == 5 and set(df["task"]) <= {"<...>", "python", "python3"}
+
+
 def test_messages_of_several_lines(load):
     load(r'PROBE { bpf_trace_printk("one\ntwo\n\nfour"); bpf_trace_printk("ends\n"); bpf_trace_printk("a: b: c"); return 0; }')
     with TracePipe() as lines:
