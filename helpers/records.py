@@ -161,6 +161,8 @@ def ringbuf_records(data, dtype):
         size = 8 + -(-length // 8) * 8
         if header & RINGBUF_BUSY or size > end - at:
             break
+        if length == dtype.itemsize:
+            continue  # it was still being written a moment ago, when its header was looked at with the others
         if not header & RINGBUF_DISCARD:
             odd[length] = odd.get(length, 0) + 1
         at += size

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers import records
 from helpers.records import distance, dtype_of, perf_records, ringbuf_records, unroll
 
 BUSY, DISCARD = 1 << 31, 1 << 30
@@ -158,6 +159,20 @@ def test_ringbuf_discarded_and_odd_records_at_any_place(place):
 def test_ringbuf_stops_at_a_record_being_written():
     data = ringbuf_record(b"a" * 12) + ringbuf_record(b"b" * 12, BUSY) + ringbuf_record(b"c" * 12)
     assert read(ringbuf_records, data, 12) == ([b"a" * 12], 0, {}, 24)
+
+
+def test_ringbuf_record_that_is_ready_between_two_looks(monkeypatch):
+    data = np.frombuffer(bytearray(ringbuf_record(b"a" * 12) + ringbuf_record(b"b" * 12, BUSY)), "u1")
+    look = records._leading
+
+    def look_and_submit(headers, fits):
+        count = look(headers, fits)
+        if not count:
+            data[24:28] = np.frombuffer(struct.pack("<I", 12), "u1")  # what another CPU does to the second header
+        return count
+
+    monkeypatch.setattr(records, "_leading", look_and_submit)
+    assert read(ringbuf_records, data, 12) == ([b"a" * 12, b"b" * 12], 0, {}, 48)
 
 
 def test_ringbuf_many_discarded():
