@@ -45,14 +45,17 @@ class Page:
         self.ask(f"(panel.content.activeCellIndex = {index}, panel.content.scrollToItem({index}, 'center'), null)")
         self.page.wait_for_timeout(500)
 
-    def type_into(self, index: int, text: str):
+    def editor(self, index: int):
         self.go_to(index)
-        self.page.keyboard.press("Enter")
+        return self.page.locator(f'.jp-Cell[data-windowed-list-index="{index}"] .cm-content')
+
+    def type_into(self, index: int, text: str):
+        self.editor(index).click()
         self.page.keyboard.press("Control+a")
         self.page.keyboard.insert_text(text)
 
     def run(self, index: int):
-        self.go_to(index)
+        self.editor(index).click()
         self.page.keyboard.press("Control+Enter")
 
     def shows(self, index: int, text: str):

@@ -4,6 +4,9 @@ import time
 
 import pytest
 
+# The limits hold on a quiet machine; a busy one may take so many times longer.
+BUSY = 2
+
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 
@@ -28,9 +31,9 @@ def test_first_event_comes_soon(person):
     )
     median = {name: sorted(values)[2] for name, values in times.items()}
     print({name: f"{value:.2f} s" for name, value in median.items()})
-    assert median["ready"] <= 4
-    assert median["imports"] <= 0.3
-    assert median["event"] <= 6
+    assert median["ready"] <= 4 * BUSY
+    assert median["imports"] <= 0.3 * BUSY
+    assert median["event"] <= 6 * BUSY
 
 
 def test_interrupt_restart_and_shutdown(person):

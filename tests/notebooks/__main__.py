@@ -1,9 +1,13 @@
-"""python -m tests.notebooks [NAME …]: run notebooks in the lab from a fresh kernel and save them with their outputs."""
+"""python -m tests.notebooks [NAME …]: run notebooks in the lab from a fresh kernel and save them with their outputs.
 
+The plot of the cell tagged "picture" is also saved by itself, for the README.
+"""
+
+import base64
 import sys
 import time
 
-from tests.notebooks import NOTEBOOKS, execute, save
+from tests.notebooks import FOLDER, NOTEBOOKS, execute, save
 
 
 def main(names: list[str]) -> int:
@@ -19,7 +23,16 @@ def main(names: list[str]) -> int:
             print(f"{error}\n{path.name} was left as it is.", file=sys.stderr)
         else:
             save(notebook, path)
+            save_picture(notebook, path)
     return bool(failed)
+
+
+def save_picture(notebook, path):
+    for cell in notebook.cells:
+        if "picture" in cell.metadata.get("tags", []):
+            plots = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
+            (FOLDER / "pictures").mkdir(exist_ok=True)
+            (FOLDER / f"pictures/{path.stem[:2]}.png").write_bytes(base64.b64decode(plots[-1]))
 
 
 if __name__ == "__main__":

@@ -199,8 +199,9 @@ def test_this_machine_in_a_terminal():
 def test_this_machine_for_somebody_without_rights():
     """Nobody sees the same machine, but for the files that only root may read."""
     found = machine.kprobes(Path("/")).ok, machine.tracefs(Path("/")).ok
-    code = ("import os, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534); sys.path.insert(0, sys.argv[1]);"
+    code = ("import os, sys; sys.path.insert(0, sys.argv[1]);"
             "from pathlib import Path; from helpers import machine as m;"
+            "os.setgroups([]); os.setgid(65534); os.setuid(65534);"
             "print(m.user(Path('/')).ok, m.kprobes(Path('/')).ok, m.tracefs(Path('/')).ok)")
     if not the("/", "user").ok:
         pytest.skip("only root can become somebody else")
