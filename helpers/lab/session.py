@@ -33,7 +33,7 @@ def thawed(parent: int, ports: dict[int, int] | None = None, **request) -> vm.VM
     place = template.find(suite())
     if place is None:
         raise LabError("The lab's virtual machine is not built yet.", "In a terminal, run: make lab")
-    machine = template.thaw(place, ports or {}, cache.PROJECT)
+    machine = template.thaw(place, cache.PROJECT)
     stop_with_parent(machine, parent)
     here = Path.cwd()
     machine.send(
@@ -49,6 +49,8 @@ def thawed(parent: int, ports: dict[int, int] | None = None, **request) -> vm.VM
     except LabError:
         machine.kill()
         raise LabError(f"The lab's template {place.name} does not start.", vm.BUILD_AGAIN) from None
+    # Not before the guest has its key: what it says to a client that connects earlier is signed with the template's.
+    machine.forward(ports or {})
     return machine
 
 

@@ -116,7 +116,7 @@ def check(template: Path) -> dict:
     return made
 
 
-def thaw(template: Path, ports: dict[int, int], share: Path) -> vm.VM:
+def thaw(template: Path, share: Path) -> vm.VM:
     """Return a running machine made from a template. Raises LabError when the template is damaged."""
     made = check(template)
     disk = cache.directory() / made["image"]
@@ -124,9 +124,7 @@ def thaw(template: Path, ports: dict[int, int], share: Path) -> vm.VM:
         # Where several people share a cache, only its owner keeps count.
         with contextlib.suppress(PermissionError):
             os.utime(used)
-    return vm.VM(
-        disk, template / "guest.py", made["accelerator"], template / "ram", template / "state", ports=ports, share=share
-    )
+    return vm.VM(disk, template / "guest.py", made["accelerator"], template / "ram", template / "state", share)
 
 
 def prune(keep: list[Path]):

@@ -63,19 +63,16 @@ class VM:
         The guest's memory. A VM that is to be frozen writes it; a thawed one reads it and keeps its changes to itself.
     state : file, optional
         The devices of a frozen VM. With it the VM is thawed, without it booted.
-    ports : dict of int to int
-        TCP ports of the guest, by the port on 127.0.0.1 that leads to each.
     share : directory
         What the guest can mount under the tag "project", over 9p.
     """
 
-    def __init__(self, image, agent, accelerator, ram, state=None, ports=(), share=None):
+    def __init__(self, image, agent, accelerator, ram, state=None, share=None):
         self.wire, wire_end = socket.socketpair()
         self.monitor, monitor_end = socket.socketpair()
         inherited = [wire_end, monitor_end] + ([open(state, "rb")] if state else [])
         self.console = deque(maxlen=40)
         memory = f"memory-backend-file,id=ram,size={MEMORY}M,mem-path={ram},share={'off' if state else 'on'}"
-        forwards = "".join(f",hostfwd=tcp:127.0.0.1:{port}-:{guest}" for port, guest in dict(ports).items())
         command = [
             *["setpriv", "--pdeathsig", "KILL", "--no-new-privs"],
             *[qemu(), *ACCELERATORS[accelerator], "-object", memory],
@@ -84,7 +81,7 @@ class VM:
             *["-fw_cfg", f"name=opt/first-ebpf/guest.py,file={agent}"],
             # What a guest writes goes to a temporary file that QEMU unlinks at once; the image stays as it was built.
             *["-drive", f"if=none,id=disk,format=raw,snapshot=on,file={image}/disk.ext4"],
-            *["-netdev", f"user,id=net,restrict=on,ipv6=off{forwards}"],
+            *["-netdev", "user,id=net,restrict=on,ipv6=off"],
             *["-fsdev", f"local,id=project,security_model=none,multidevs=remap,path={share or image}"],
             *["-chardev", f"socket,id=wire,fd={wire_end.fileno()}"],
             *["-chardev", "stdio,id=console,signal=off"],
@@ -145,6 +142,13 @@ class VM:
         except (BrokenPipeError, ConnectionResetError):
             pass
         raise LabError(f"QEMU ended. It said last:\n{self.last_words()}\n", BUILD_AGAIN)
+
+    def forward(self, ports: dict[int, int]):
+        """Let ports of 127.0.0.1 lead to ports of the guest. Raises LabError when another process has one of them."""
+        for port, guest in ports.items():
+            said = self.command("human-monitor-command", **{"command-line": f"hostfwd_add net tcp:127.0.0.1:{port}-:{guest}"})
+            if said.strip():
+                raise LabError(f"Port {port} is taken by another process.", "Start the kernel again.")
 
     def freeze(self, state):
         """Stop the guest and write its devices to the file *state*; its memory is in the RAM file already."""
