@@ -73,11 +73,13 @@ def main(chosen: list[str]) -> int:
 def run(command: list[str]) -> tuple[int, dict[str, int]]:
     """Run pytest and pass on what it prints; return its status and the counts of its last line."""
     environment = {**os.environ, "PYTHONPATH": str(cache.PROJECT), "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(command, cwd=cache.PROJECT, env=environment, stdout=subprocess.PIPE, text=True)
-    last = ""
-    for line in process.stdout:
-        print(line, end="", flush=True)
-        last = line if re.search(r"\d+ (passed|failed|error)", line) else last
+    process = subprocess.Popen(command, cwd=cache.PROJECT, env=environment, stdout=subprocess.PIPE)
+    said = b""
+    while data := os.read(process.stdout.fileno(), 1 << 16):
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+        said = (said + data)[-2000:]
+    last = ([line for line in said.decode(errors="replace").splitlines() if re.search(r"\d+ (passed|failed|error)", line)] or [""])[-1]
     found = {name: int(number) for number, name in re.findall(r"(\d+) (passed|failed|error|skipped)", last)}
     failed = found.get("failed", 0) + found.get("error", 0)
     return process.wait(), {"passed": found.get("passed", 0), "failed": failed, "skipped": found.get("skipped", 0)}
