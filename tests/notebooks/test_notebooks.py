@@ -91,7 +91,9 @@ def numbers_of(cell):
             text = output.data.get("text/plain", "")
         else:
             continue
-        found.append((len(text.splitlines()), *COUNT.findall(text)))
+        # pandas folds wide frames in plain text, and how wide one is depends on its numbers; the page's table has its rows.
+        rows = output.get("data", {}).get("text/html", "").count("<tr")
+        found.append((rows or len(text.splitlines()), *COUNT.findall(text)))
         if "Name: count" in text:
             found.append(text)
     return found
