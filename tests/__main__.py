@@ -21,7 +21,7 @@ from helpers.lab import cache
 # Debian's headers of any release do for tracepoint programs. A mount namespace keeps the link off this machine.
 HEADERS = """
 set -eu
-mount -t tracefs tracefs /sys/kernel/tracing
+mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
 if [ ! -e "/lib/modules/$(uname -r)/build" ]; then
     build=$(ls -d /usr/src/linux-headers-*-amd64 | tail -n 1)
     mount -t tmpfs tmpfs /lib/modules
