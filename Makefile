@@ -27,7 +27,7 @@ test: vm test-packages ## run all tests
 	@$(PYTHON) -m tests $(OPTIONS)
 
 bench: python test-packages ## measure how fast events reach a DataFrame (as root)
-	@$(PYTHON) -m tests.bench $(OPTIONS)
+	@unshare --mount sh tests/with_headers.sh $(PYTHON) -m tests.bench $(OPTIONS)
 
 notebooks: vm ## run all notebooks in the lab and save them with their outputs
 	@$(PYTHON) -m tests.notebooks $(OPTIONS)
