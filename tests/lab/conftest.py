@@ -94,7 +94,7 @@ def person(built, tmp_path_factory):
         stdout=subprocess.PIPE,
     )
     holder.stdout.readline()
-    inside = ["nsenter", "--mount", "--target", str(holder.pid), "--wd=/"]
+    inside = ["nsenter", "--mount", "--root", "--target", str(holder.pid), "--wd=/"]
 
     def bind(source: Path, target: Path):
         target.mkdir(parents=True, exist_ok=True)
