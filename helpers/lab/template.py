@@ -42,7 +42,7 @@ def ensure(suite: str = image.DEFAULT_SUITE, say=print) -> Path:
         except LabError as error:
             kvm_verdict().write_text(str(error))
             say("/dev/kvm opens but does not run a guest; software emulation is used")
-    return build(suite, "tcg", say) if not usable_kvm() else build(suite, "kvm", say)
+    return build(suite, "tcg", say)
 
 
 def find(suite: str = image.DEFAULT_SUITE) -> Path | None:

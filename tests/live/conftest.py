@@ -102,3 +102,16 @@ def many():
     begin = time.perf_counter()
     fire(20_000)
     return max(20_000, int(0.1 * 20_000 / (time.perf_counter() - begin)) // 1000 * 1000)
+
+
+class asleep:
+    """Keeps the drain of a collection waiting."""
+
+    def __init__(self, events):
+        self.channel, self.real = events._drain.channel, events._drain.channel.drain
+
+    def __enter__(self):
+        self.channel.drain = lambda: None
+
+    def __exit__(self, *error):
+        self.channel.drain = self.real

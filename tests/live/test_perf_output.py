@@ -14,7 +14,7 @@ from helpers import EventsLost, PerfOutput, detach_all, wall_clock
 from helpers.perf_output import PerfRings
 from helpers.records import dtype_of
 from helpers.tables import event_class
-from tests.live.conftest import finish, fire, producer
+from tests.live.conftest import asleep, finish, fire, producer
 
 PROGRAM = """
 struct event { u64 time_ns; u32 pid; u32 tid; u32 uid; u64 seq; char comm[16]; };
@@ -114,29 +114,16 @@ def test_many_events_none_lost(load, many):
 def test_loss_is_said(load, many):
     bpf = load(PROGRAM)
     with pytest.warns(EventsLost, match="events .* were lost"):
-        with PerfOutput(bpf["events"], pages=1) as events, _asleep(events):
+        with PerfOutput(bpf["events"], pages=1) as events, asleep(events):
             finish(producer(many))
     assert events.lost > 0
-
-
-class _asleep:
-    """Keeps the drain of a collection waiting."""
-
-    def __init__(self, events):
-        self.channel, self.real = events._drain.channel, events._drain.channel.drain
-
-    def __enter__(self):
-        self.channel.drain = lambda: None
-
-    def __exit__(self, *error):
-        self.channel.drain = self.real
 
 
 def test_usable_again_after_loss(load, many):
     bpf = load(PROGRAM)
     events = PerfOutput(bpf["events"], pages=1)
     with pytest.warns(EventsLost):
-        with events, _asleep(events):
+        with events, asleep(events):
             finish(producer(many))
     with events:
         fire(5)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from helpers import EventsLost, RingBuffer
-from tests.live.conftest import finish, fire, producer
+from tests.live.conftest import asleep, finish, fire, producer
 
 pytestmark = pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning")
 
@@ -41,19 +41,6 @@ def program(pages, count=True):
 
 def fired(bpf):
     return bpf["fired"][0].value
-
-
-class asleep:
-    """Keeps the drain of a collection waiting."""
-
-    def __init__(self, events):
-        self.channel, self.real = events._drain.channel, events._drain.channel.drain
-
-    def __enter__(self):
-        self.channel.drain = lambda: None
-
-    def __exit__(self, *error):
-        self.channel.drain = self.real
 
 
 @pytest.mark.parametrize("calls", [0, 1, 5, 100])
