@@ -95,7 +95,11 @@ def run(call="sync", times=1, rate=None, name=None, processes=1, cpu=None):
     ■ or Ctrl-C ends the processes, and so does the end of this Python, however it comes. Raises ValueError for a
     call, name or CPU that cannot be, ChildProcessError when a process failed. See prctl(2), sched_setaffinity(2).
     """
-    return start(call, times, rate, name, processes, cpu).wait()
+    work = _workload(call, times, rate, name, processes, cpu)
+    try:
+        return work.begin().wait()
+    finally:
+        work._kill()  # ■ may come at any moment, also between begin() and wait()
 
 
 def start(call="sync", times=1, rate=None, name=None, processes=1, cpu=None):
@@ -104,18 +108,19 @@ def start(call="sync", times=1, rate=None, name=None, processes=1, cpu=None):
     >>> with start("sync", times=20, rate=10, name="slow"), start("sync", times=50, rate=100, name="fast"):
     ...     pass                                       # both are running; the block ends when they have ended
     """
-    if rate is not None and rate <= 0:
-        raise ValueError(f"rate must be above 0 calls a second, not {rate}")
-    names = [name] if isinstance(name, str) or name is None else name
-    names = [_valid_name(one, call) for one in names for _ in range(processes)]
-    return Workload(_function(call), times, rate, names, _valid_cpus(cpu))
+    return _workload(call, times, rate, name, processes, cpu).begin()
 
 
 class Workload:
     """Processes at work. `wait()` for the result or `stop()` them early: both return `Made`."""
 
     def __init__(self, function, times, rate, names, cpus):
+        self._plan = function, times, rate, names, cpus
         self._made, self._errors, self._children = Made(), [], []
+
+    def begin(self):
+        """Start the processes, all of them at the same moment. `run()` and `start()` have done this."""
+        function, times, rate, names, cpus = self._plan
         gate, opener = os.pipe()  # the children wait at the gate until all are there
         try:
             for number, name in enumerate(names):
@@ -130,6 +135,7 @@ class Workload:
         finally:
             os.close(gate)
             os.close(opener)
+        return self
 
     @property
     def running(self):
@@ -165,8 +171,9 @@ class Workload:
 
     def _kill(self):
         while self._children:
-            _, pid, pipe = self._children.pop()
+            _, pid, pipe = self._children[-1]
             os.kill(pid, signal.SIGKILL)
+            self._children.pop()
             os.waitpid(pid, 0)
             os.close(pipe)
 
@@ -175,6 +182,14 @@ class Workload:
 
     def __exit__(self, error_type, *_):
         self.stop() if error_type else self.wait()
+
+
+def _workload(call, times, rate, name, processes, cpu):
+    if rate is not None and rate <= 0:
+        raise ValueError(f"rate must be above 0 calls a second, not {rate}")
+    names = [name] if isinstance(name, str) or name is None else name
+    names = [_valid_name(one, call) for one in names for _ in range(processes)]
+    return Workload(_function(call), times, rate, names, _valid_cpus(cpu))
 
 
 def _fork(function, times, rate, name, cpu, gate, opener):
