@@ -1,8 +1,9 @@
 """Every notebook in the lab: run twice in one kernel, and its exercises untouched, answered wrongly and answered well.
 
 A notebook is passed through three times. In one fresh kernel all its cells run, and run again; the numbers of events
-must be the same both times. In another one each exercise meets its wrong answer and then its solution, in the place where
-a learner would write them, and everything around runs as usual.
+must be the same both times, and what the text says of them must hold (claims.py). In another one each exercise meets
+its wrong answer and then its solution, in the place where a learner would write them, and everything around runs as
+usual.
 """
 
 import copy
@@ -12,6 +13,7 @@ import nbformat
 import pytest
 
 from tests.notebooks import NOTEBOOKS, exercises, opened, words_of
+from tests.notebooks.claims import with_claims
 
 pytestmark = pytest.mark.timeout(1800)  # by software emulation, on a busy machine
 
@@ -27,6 +29,7 @@ def notebook(request):
 
 
 def test_run_all_twice_in_one_kernel(notebook):
+    with_claims(notebook)
     code = [place for place, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     tasks = exercises(notebook)
     runs = []

@@ -7,6 +7,7 @@ import nbformat
 import pytest
 
 from tests.notebooks import FOLDER, NOTEBOOKS, digest, exercises
+from tests.notebooks.claims import CLAIMS
 
 SERIES = ["00_start_here", "01_hello_trace_pipe", "02_trace_pipe_to_dataframe", "03_hello_perf_output",
           "04_perf_output_to_dataframe", "05_when_events_get_lost", "06_ring_buffer", "07_a_real_question"]
@@ -123,3 +124,9 @@ def test_the_glossary_explains_each_word_once():
     assert len({word.lower() for word in words}) == len(words)
     broken = [link for link in LINK.findall(text) if not leads_somewhere(link, FOLDER, text)]
     assert not broken
+
+
+def test_every_claim_has_its_cell():
+    cells = {cell.id for path in NOTEBOOKS for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"}
+    assert CLAIMS.keys() <= cells
+    assert {name.partition("-")[0] for name in CLAIMS} == {path.name[:2] for path in NOTEBOOKS}

@@ -1,0 +1,92 @@
+"""What each notebook says that its numbers show, computed again after every run, in the notebook's own kernel.
+
+CLAIMS has a few lines of Python for the id of a code cell. They run behind that cell, with its variables.
+"""
+
+import nbformat
+
+CLAIMS = {
+    # 00: a row for each call, by who made it, and none lost.
+    "00-20": "assert len(df) == lines.received == 15 and lines.lost == df.attrs['lost'] == 0",
+    "00-24": "assert df['task'].value_counts()['alice'] == 10",
+    "00-27": "assert len(df) == 0 and 'message' in df",
+    # 01: the \n of the article makes an empty second line, and the pipe gives each line once.
+    "01-31": r"assert text.endswith('Hello World!\n\n') and len(text.splitlines()) == 2",
+    "01-33": "assert waiting() == ''",
+    "01-35": "assert len(probes().splitlines()) == 1 and '__x64_sys_sync' in probes()",
+    "01-40": "assert len(fields) == 6 and fields[5] == b'Hello World!'",
+    # Field 4 is time since the boot, not Unix time.
+    "01-44": "assert 0 <= time.monotonic() - fields[4] < 60 < time.time() - fields[4]",
+    # Field 1 is the thread, and the upper half is the process.
+    "01-53": "assert int(number) == tid != os.getpid() "
+             "and message.decode() == f'upper half {os.getpid()}, lower half {tid}'",
+    # Two objects, two probes; cleaning up the newest leaves the older one.
+    "01-70": "assert len(probes().splitlines()) == 2",
+    "01-72": "run_sync(times=1); said = waiting(); assert 'first run' in said and 'second run' not in said",
+    "01-74": "run_sync(times=1); assert waiting() == '' and probes() == 'no probes\\n'",
+    # 02: N calls, N rows, each by its caller; the message repeats who and which process.
+    "02-07": "assert dict(df['task'].value_counts()) == {'steady': 30, 'hasty': 40, 'lazy': 6}",
+    "02-16": "assert (df['pid'] == df['tid']).all() and df['pid'].nunique() == 3 and set(df['uid']) == {0}",
+    "02-19": "assert abs(steady['time_ns'].diff().median() / 1e6 - 100) < 5",
+    "02-21": "assert before < when < after",
+    # Two programs mix in trace_pipe, and the kernel does not say which one wrote a line.
+    "02-35": "assert len(mixed) == 20 and mixed['message'].str.contains('pid=').astype(int).diff().abs().sum() >= 4",
+    "02-38": "assert list(mixed['function'].unique()) == ['bpf_trace_printk']",
+    "02-40": "assert len(mine) == 8",
+    "02-44": "assert died.returncode == 1 and 'never printed' not in died.stdout",
+    "02-47": "assert _[0].endswith(' again') and len(_) == 2 and int(_[1].split()[-1]) < 0",
+    # 03: the callback gets what perf_submit sent, padded; two programs, two tables, nothing mixes.
+    "03-24": "assert raw[0].startswith(b'Hello World!')",
+    "03-28": "assert ctypes.sizeof(twins[0]) == 12",
+    "03-40": "assert sorted(order) == [0] * 3 + [len(bpf['events']) - 1] * 2",
+    "03-44": "assert len(messages) == 4",
+    "03-48": "assert heard == {name: [f'I am {name}....'] * 5 for name in ('ann', 'bob')}",
+    "03-54": "assert {162, 0} & set(numbers) and len(numbers) == 2",
+    # 04: N calls, N rows; per CPU in order, together not; a thread is not a process.
+    "04-11": "assert dict(df['comm'].value_counts()) == {'ann': 4, 'bob': 4} and df['pid'].nunique() == 2",
+    "04-14": "assert busy.groupby('cpu')['time_ns'].is_monotonic_increasing.all() and len(busy) == 100",
+    "04-16": "assert busy['time_ns'].is_monotonic_increasing",
+    "04-30": "two = events.to_dataframe(); "
+             "assert set(two['pid']) == {os.getpid()} and set(two['tid']) == {os.getpid(), second.native_id}",
+    "04-32": "assert set(events.to_dataframe()['uid']) == {0, 65534}",
+    "04-38": "assert dict(df['comm'].value_counts()) == {'fast': 30, 'burst': 12, 'slow': 8}",
+    "04-47": "assert made.calls == len(alone) == 100 and len(bpf['started']) == 0",
+    "04-49": "assert 0 < waited_ns < ran_ns",
+    "04-58": "assert table.loc['bystander', 0.5] > table.loc['idle', 0.5]",
+    # 05: fired = received + lost, to the last event, however many are lost.
+    "05-12": "assert len(rows) == 8 * 4096 // 40 and not losses",
+    "05-14": "assert losses and fired() - before == len(rows) + sum(losses) == 5001",
+    "05-20": "assert events.lost > 0 and fired() - before == events.received + events.lost == 20_000",
+    "05-22": "assert events.to_dataframe().attrs['lost'] == events.lost",
+    "05-25": "assert (sweep['received'] + sweep['lost'] == 20_000).all() "
+             "and sweep['lost'].iloc[0] > sweep['lost'].iloc[-1]",
+    "05-35": "assert (waking['received'] == 200).all() and waking['woken'].iloc[0] > waking['woken'].iloc[-1]",
+    "05-37": "assert len(rows) == 500",
+    "05-47": "assert table.index[-1] == 'batches' and (table['missing'] == 0).all()",
+    # 06: the ring buffer gives events in the order they fired, the perf buffer one CPU after the other.
+    "06-11": "assert by_ring == ['ann', 'bob'] * 4 and sorted(by_perf) == sorted(by_ring) and by_perf != by_ring",
+    "06-13": "assert len(perf_df) == len(ring_df) == 400",
+    "06-20": "assert len(late(perf_df)) > 0 and len(late(ring_df)) < len(late(perf_df)) / 4",
+    "06-22": "assert len(late(perf_df.sort_values('time_ns'))) == 0",
+    "06-26": "assert (len(by_perf), len(by_ring)) == (8 * 4096 // 40, 16 * 4096 // 32 - 1)",
+    "06-32": "assert events.lost > 0 and made.calls == events.received + events.lost == 20_000",
+    "06-37": "assert dict(events.to_dataframe()['comm'].value_counts()) == {'ann': 10}",
+    # 07: four calls for a sale and its table, three files, and fewer commits make fewer calls.
+    "07-12": "assert bpf['calls'][0].value == 0 and bpf['calls'][1].value == 11 * 4",
+    "07-19": "assert set(names) >= {'/var/tmp/shop.db', '/var/tmp/shop.db-journal'}",
+    "07-28": "assert len(df) == 201 * 4 and events.lost == 0",
+    "07-31": "assert by_file['calls'].sum() == len(df)",
+    "07-38": "assert fix['calls'].is_monotonic_decreasing and fix['all_s'].is_monotonic_decreasing",
+    "07-60": "assert len(data) == made.calls == 100 and data.attrs['lost'] == 0 and set(data['comm']) == {'template'}",
+}
+
+
+def with_claims(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Put each claim in a cell of its own behind the cell whose numbers it is about."""
+    cells = []
+    for cell in notebook.cells:
+        cells.append(cell)
+        if cell.id in CLAIMS:
+            cells.append(nbformat.v4.new_code_cell(CLAIMS[cell.id], id=f"{cell.id}-claim"))
+    notebook.cells = cells
+    return notebook
