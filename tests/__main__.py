@@ -1,4 +1,4 @@
-"""python -m tests [GROUP …]: the project's tests, fastest first, each group where it can really run; a summary at the end.
+"""python -m tests [--coverage] [GROUP …]: the project's tests, fastest first, each group where it can really run.
 
     unit        this machine, no privilege: bytes, frames, plots, the notebooks' files
     host        this machine as root: collectors on tracepoints
@@ -6,13 +6,18 @@
     lab         the virtual machine and Jupyter's kernel from outside, as an ordinary user
     notebooks   every notebook: twice, with solutions, with wrong answers
     browser     JupyterLab in a real browser
+
+A summary at the end says what ran where. With --coverage it says which lines of helpers/ were run, inside the virtual
+machine too; notebooks and browser are not measured, and neither is lab/guest.py, which runs before there is a project.
 """
 
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -31,7 +36,9 @@ GROUPS = {
 WHERE = {"host": f"this machine, Linux {platform.release()}, as root", "vm": "the lab's virtual machine"}
 
 
-def main(chosen: list[str]) -> int:
+def main(arguments: list[str]) -> int:
+    chosen = [word for word in arguments if word != "--coverage"]
+    measured = Coverage() if "--coverage" in arguments else None
     unknown = set(chosen) - GROUPS.keys()
     if unknown:
         sys.exit(f"No such group: {', '.join(unknown)}. There are {', '.join(GROUPS)}.")
@@ -43,7 +50,7 @@ def main(chosen: list[str]) -> int:
             continue
         print(f"\n== {group}: {where}", flush=True)
         start = time.monotonic()
-        status, result = run(GROUPS[group])
+        status, result = run(measured.command(GROUPS[group]) if measured else GROUPS[group])
         if status and not result["failed"]:
             result["failed"] = 1
         for name in counts:
@@ -54,7 +61,30 @@ def main(chosen: list[str]) -> int:
     for group, text, took, where in rows:
         print(f"{group:<10} {text:<28} {took:>6}   {where}")
     print(f"\n{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
+    if measured:
+        measured.report()
     return bool(counts["failed"])
+
+
+class Coverage:
+    """Coverage.py around each group and the processes it starts, whoever they run as, inside the VM too."""
+
+    def __init__(self):
+        # In the checkout, which is the one directory that the VM shares.
+        self.folder = Path(tempfile.mkdtemp(dir=cache.PROJECT, prefix=".coverage-"))
+        self.folder.chmod(0o1777)
+        os.environ["COVERAGE_FILE"] = str(self.folder / "data")
+
+    def command(self, command):
+        at = command.index("pytest")
+        inside = ["env", f"COVERAGE_FILE={self.folder}/data"] if "--" in command else []
+        start = command.index("--") + 1 if inside else 0
+        return [*command[:start], *inside, *command[start:at - 1], "-m", "coverage", "run", *command[at - 1:]]
+
+    def report(self):
+        for task in (["combine", "--quiet"], ["report", "--skip-empty", "--show-missing"]):
+            subprocess.run([sys.executable, "-m", "coverage", *task], cwd=cache.PROJECT)
+        shutil.rmtree(self.folder)
 
 
 def run(command: list[str]) -> tuple[int, dict[str, int]]:
