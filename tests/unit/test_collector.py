@@ -225,10 +225,10 @@ def test_the_end_of_the_bpf_object_ends_it(capsys):
 
 def test_stop_in_the_block_keeps_what_came():
     events = Collect()
-    timer = press_stop(0.1)
     with pytest.raises(KeyboardInterrupt):
         with events:
             events.fire(1, 2)
+            timer = press_stop(0.1)
             time.sleep(5)
     timer.join()
     assert events.to_dataframe()["n"].tolist() == [1, 2] and events.channel.closed
@@ -236,9 +236,9 @@ def test_stop_in_the_block_keeps_what_came():
 
 def test_stop_in_collect_lets_the_cell_go_on(capsys):
     events = Collect()
-    timer = press_stop(0.1)
     with events:
         events.fire(1, 2)
+        timer = press_stop(0.1)
         df = events.collect(seconds=10)
     timer.join()
     assert df["n"].tolist() == [1, 2] and "■ stopped after 0.1 s, with 2 events kept" in capsys.readouterr().out
