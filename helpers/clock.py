@@ -30,8 +30,9 @@ def wall_clock(times):
     and what `TracePipe` asks the kernel to stamp its lines with, so frames of all collectors fit on one axis.
 
     The result is a Series (with the same index and name) without a time zone; its hours are UTC. When ``times`` still
-    carries the ``attrs`` of its collector, the offset measured during the collection is used, so that setting the wall
-    clock afterwards does not move the events; else the offset is measured now.
+    carries the ``attrs`` of its collector, the offset measured at the end of the collection is used, so that setting the
+    wall clock afterwards does not move the events; else the offset is measured now. A wall clock that was set during the
+    collection tells all its events as if it had been right from the beginning.
 
     Raises KeyError for a frame without ``time_ns``.
     """

@@ -10,7 +10,8 @@ here. A channel is a context manager that opens and closes what it reads from, a
 - ``name``, ``clock``, ``advice``: words for messages and for ``df.attrs``.
 
 All of it runs in the thread, because ■ (SIGINT, signal(7)) interrupts only the main thread of Python: a drain is never
-torn, and whatever happens in the cell, the channel is closed.
+torn, and whatever happens in the cell, the channel is closed. The few lines that see to this in the main thread are
+kept whole by `Patience`.
 """
 
 import os
@@ -24,6 +25,7 @@ from contextlib import suppress
 from tqdm import tqdm
 
 from helpers.clock import realtime_offset_ns
+from helpers.patience import Patience
 
 
 class EventsLost(UserWarning):
@@ -94,7 +96,7 @@ class Collector:
     """
 
     def __init__(self):
-        self._drain = None
+        self._drain = self._patience = self._forgotten = None
         self._frame = None
 
     def _channel(self):
@@ -102,42 +104,43 @@ class Collector:
         raise NotImplementedError
 
     def __enter__(self):
-        self._finish()
-        self._frame = None
-        self._drain = Drain(self._channel())
-        weakref.finalize(self, self._drain.stop)
+        self._patience = Patience(Collector.__enter__, Collector.__exit__)
         try:
+            self._finish()
+            self._frame = None
+            self._drain = Drain(self._channel())
+            self._forgotten = weakref.finalize(self, self._drain.stop)
             self._drain.start()
             while not (self._drain.ready or self._drain.finished):
                 time.sleep(0.0005)
+            if self._drain.error:
+                raise self._drain.error
+            self._patience.let_through()
         except BaseException:
             self._finish()
+            self._patience.end()
             raise
-        if self._drain.error:
-            raise self._drain.error
         return self
 
     def __exit__(self, kind, error, traceback):
-        self._finish()
-        if self._drain.error and kind is None:
-            raise self._drain.error
-        self._say_what_is_missing()
+        try:
+            self._finish()
+            if self._drain.error and kind is None:
+                raise self._drain.error
+            self._say_what_is_missing()
+        finally:
+            self._patience.end()
 
     def _finish(self):
-        """Wait for the last drain, however often ■ is pressed meanwhile; then let the interrupt through."""
-        interrupt = None
-        while self._drain:
-            try:
-                self._drain.stop()
-                while self._drain.ident and not self._drain.finished:
-                    time.sleep(0.0005)
-                if self._drain.ident:
-                    self._drain.join()
-                break
-            except KeyboardInterrupt as pressed:
-                interrupt = pressed
-        if interrupt:
-            raise interrupt
+        """Wait for the last drain, however often ■ is pressed meanwhile."""
+        if self._drain:
+            self._drain.stop()
+            while self._drain.ident and not self._drain.finished:
+                time.sleep(0.0005)
+            if self._drain.ident:
+                self._drain.join()
+        if self._forgotten:
+            self._forgotten.detach()  # else it would keep the events of this collection beside those of the next
 
     def _say_what_is_missing(self):
         channel = self._drain.channel

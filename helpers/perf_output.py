@@ -24,7 +24,8 @@ from helpers.records import dtype_of, perf_records, unroll
 from helpers.tables import MONOTONIC, PERF_EVENT_ARRAY, check_kind, check_open, check_pages, event_class, is_gone, table_name
 
 # From <linux/perf_event.h>; the bits of the attribute's flags are counted from `disabled`.
-PERF_TYPE_SOFTWARE, PERF_COUNT_SW_BPF_OUTPUT, PERF_SAMPLE_RAW, PERF_FORMAT_LOST = 1, 10, 1 << 10, 1 << 4
+PERF_TYPE_SOFTWARE, PERF_COUNT_SW_BPF_OUTPUT, PERF_SAMPLE_RAW = 1, 10, 1 << 10
+PERF_FORMAT_TOTAL_TIME_RUNNING, PERF_FORMAT_LOST = 1 << 1, 1 << 4
 WATERMARK, PERF_FLAG_FD_CLOEXEC = 1 << 14, 8
 DATA_HEAD, DATA_TAIL = 1024, 1032
 SYSCALL = {"x86_64": 298, "aarch64": 241, "riscv64": 241, "s390x": 331, "ppc64le": 319}
@@ -97,15 +98,19 @@ class PerfRings:
         os.close(self._table_fd)
 
     def _follow_cpus(self):
-        """A perf event dies with its CPU: close the rings of CPUs that went offline, open one for each that came."""
+        """A perf event dies with its CPU: close the rings of CPUs that went offline, open one for each that came.
+
+        Returns the CPUs that came.
+        """
         from bcc.libbcc import lib
         from bcc.utils import get_online_cpus
 
         online = get_online_cpus()
-        for cpu in self._rings.keys() - online:
+        for cpu in [cpu for cpu, ring in self._rings.items() if cpu not in online or not ring.alive()]:
             self._take(cpu)
             self._close(cpu)
-        for cpu in [cpu for cpu in online if cpu not in self._rings]:
+        came = [cpu for cpu in online if cpu not in self._rings]
+        for cpu in came:
             try:
                 ring = self._rings[cpu] = PerfRing(cpu, self._pages)
             except OSError as error:
@@ -118,6 +123,12 @@ class PerfRings:
         for ring in self._rings.values():
             self._poll.register(ring.fd, select.POLLIN)
         self._next_look = time.monotonic() + LOOK_FOR_CPUS_SECONDS
+        return came
+
+    def _follow_late_cpus(self):
+        if late := self._follow_cpus():
+            self._late = True
+            self.advice = f"CPU {min(late)} came online meanwhile, and had no ring for up to a second"
 
     def _close(self, cpu):
         from bcc.libbcc import lib
@@ -137,11 +148,7 @@ class PerfRings:
 
     def wait(self, stop):
         if time.monotonic() > self._next_look:
-            before = set(self._rings)
-            self._follow_cpus()
-            if late := self._rings.keys() - before:
-                self._late = True
-                self.advice = f"CPU {min(late)} came online meanwhile, and had no ring for up to a second"
+            self._follow_late_cpus()
         self._poll.register(stop, select.POLLIN)
         return any(fd == stop for fd, _ in self._poll.poll(ATTENTION_MS))
 
@@ -161,6 +168,7 @@ class PerfRings:
 
     def finish(self):
         self.drain()
+        self._follow_late_cpus()
         lost = self._lost_with_closed_rings + sum(ring.lost() for ring in self._rings.values())
         self.lost = None if self._late else lost
 
@@ -193,8 +201,16 @@ class PerfRing:
 
         It goes beyond the LOST records, of which one is written only when there is room again.
         """
-        counts = os.read(self.fd, 16)
-        return max(self.told_lost, struct.unpack("QQ", counts)[1]) if len(counts) == 16 else self.told_lost
+        return max(self.told_lost, self._counts()[2])
+
+    def alive(self):
+        """Whether the kernel still writes here: the event's time runs on, until its CPU goes offline (and for good)."""
+        return self._counts()[1] != self._counts()[1]
+
+    def _counts(self):
+        """What read(2) tells: value, time running (ns), lost; zeros when nothing can be told any more."""
+        counts = os.read(self.fd, 24)
+        return struct.unpack("QQQ", counts) if len(counts) == 24 else (0, 0, 0)
 
     def close(self):
         # The pages are unmapped when nothing refers to them any more.
@@ -205,8 +221,8 @@ class PerfRing:
 def perf_event_open(cpu, watermark):
     """A file descriptor for what BPF programs submit on one CPU; it wakes its reader after `watermark` bytes."""
     attributes = struct.pack(
-        "IIQQQQQIIQ", PERF_TYPE_SOFTWARE, 64, PERF_COUNT_SW_BPF_OUTPUT, 1, PERF_SAMPLE_RAW, PERF_FORMAT_LOST,
-        WATERMARK, watermark, 0, 0,
+        "IIQQQQQIIQ", PERF_TYPE_SOFTWARE, 64, PERF_COUNT_SW_BPF_OUTPUT, 1, PERF_SAMPLE_RAW,
+        PERF_FORMAT_TOTAL_TIME_RUNNING | PERF_FORMAT_LOST, WATERMARK, watermark, 0, 0,
     )
     libc = ctypes.CDLL(None, use_errno=True)
     any_process, no_group = -1, -1

@@ -13,8 +13,8 @@ from . import LabError, cache, guest, template, vm
 # Seconds that a thawed machine may take to answer; it takes one or two.
 PATIENCE = float(os.environ.get("EBPF_LAB_PATIENCE", 60))
 
-# What a learner may have set for the Python that runs the notebook.
-PASSED_ON = ("TZ", "JPY_SESSION_NAME", "COVERAGE_PROCESS_START")
+# What a learner may have set for the Python that runs the notebook, and a tester for the tests.
+PASSED_ON = ("TZ", "JPY_SESSION_NAME", "COVERAGE_PROCESS_START", "KNOCKS")
 
 
 def suite() -> str:

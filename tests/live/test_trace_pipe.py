@@ -17,16 +17,6 @@ HELLO = 'PROBE { bpf_trace_printk("Hello World!"); return 0; }'
 
 
 @pytest.fixture
-def small_buffer():
-    """The smallest trace buffer, so that it overruns; and what it was, afterwards."""
-    size = TRACING / "buffer_size_kb"
-    before = size.read_text().split()[0]
-    size.write_text("8")
-    yield
-    size.write_text(before if before != "7" else "1408")
-
-
-@pytest.fixture
 def named():
     """Runs the probed call under a name of the test's choice."""
     prctl, PR_SET_NAME, before = ctypes.CDLL(None).prctl, 15, Path("/proc/self/comm").read_text().rstrip("\n")

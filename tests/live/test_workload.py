@@ -178,6 +178,11 @@ def test_interrupt_leaves_nothing(diary, request):
     assert not any(is_running(int(pid)) for _, pid, *_ in diary.lines())
 
 
+def test_ctrl_c_in_a_terminal_is_the_parents_to_answer():
+    """It comes to the children too, and they go on."""
+    assert run(lambda: os.kill(os.getpid(), signal.SIGINT), times=3).calls == 3
+
+
 def test_open_files_do_not_grow():
     before = len(os.listdir("/proc/self/fd"))
     run("getppid", times=2, processes=3)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from helpers import detach_all
 from helpers.collector import Collector, EventsLost
 from helpers.columns import Columns
+from tests.moments import moments, press
 
 EVENT = np.dtype([("n", "i8"), ("comm", "S8")])
 
@@ -223,10 +225,10 @@ def test_the_end_of_the_bpf_object_ends_it(capsys):
 
 def test_stop_in_the_block_keeps_what_came():
     events = Collect()
-    timer = press_stop(0.1)
     with pytest.raises(KeyboardInterrupt):
         with events:
             events.fire(1, 2)
+            timer = press_stop(0.1)
             time.sleep(5)
     timer.join()
     assert events.to_dataframe()["n"].tolist() == [1, 2] and events.channel.closed
@@ -234,9 +236,9 @@ def test_stop_in_the_block_keeps_what_came():
 
 def test_stop_in_collect_lets_the_cell_go_on(capsys):
     events = Collect()
-    timer = press_stop(0.1)
     with events:
         events.fire(1, 2)
+        timer = press_stop(0.1)
         df = events.collect(seconds=10)
     timer.join()
     assert df["n"].tolist() == [1, 2] and "■ stopped after 0.1 s, with 2 events kept" in capsys.readouterr().out
@@ -250,7 +252,7 @@ def test_stop_in_a_collect_of_its_own(capsys):
     assert "■ stopped" in capsys.readouterr().out and events.channel.closed
 
 
-def test_stop_at_any_moment():
+def test_stop_at_any_time():
     """Two hundred times, from before the block to after it: nothing hangs, leaks, or gets lost."""
     rng = np.random.default_rng(4)
     for delay in rng.uniform(0, 0.012, 200):
@@ -270,9 +272,47 @@ def test_stop_at_any_moment():
             pass
         timer.join()
         if events._drain:
-            events._finish()
             assert events.channel.closed and events.received in (count, count - 1, count + 1)
             assert events.to_dataframe()["n"].tolist() == list(range(1, events.received + 1))
+
+
+def test_stop_at_every_moment():
+    """Not by chance but one by one: when ■ comes through, the channel is closed; and it does come through."""
+    events = Collect()
+
+    def cell():
+        with events:
+            events.fire(1, 2, 3)
+        events.to_dataframe()
+
+    found = moments(cell)
+    late = len(found) // 20  # a machine that is faster this time has fewer moments
+    for moment in found[:-late]:
+        assert press(cell, moment), moment
+        assert (not events._drain or events.channel.closed) and threading.active_count() == 1, moment
+    cell()
+    assert events.to_dataframe()["n"].tolist() == [1, 2, 3]
+
+
+def test_stop_while_it_ends_does_not_hide_the_loss():
+    events = Collect()
+    with pytest.raises(KeyboardInterrupt), pytest.warns(EventsLost, match="7 of 8"):
+        with events:
+            events.fire(1)
+            events.channel.lost = 7
+            events.channel.__class__ = type("Slow", (Made,), {"finish": lambda self: (time.sleep(0.3), Made.finish(self))})
+            timer = press_stop(0.1)
+    timer.join()
+    assert events.channel.closed
+
+
+def test_a_handler_of_ones_own_is_called():
+    pressed = []
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.append("x"))
+    with Collect(), Collect():
+        os.kill(os.getpid(), signal.SIGINT)
+    assert pressed == ["x"]
+    signal.signal(signal.SIGINT, before)
 
 
 # ---- trouble
@@ -310,6 +350,17 @@ def test_a_forgotten_collection_ends_by_itself():
     while not channel.closed and time.monotonic() < deadline:
         time.sleep(0.01)
     assert channel.closed
+
+
+def test_a_collection_does_not_keep_the_one_before():
+    events = Collect()
+    with events:
+        events.fire(1)
+    first = weakref.ref(events.channel)
+    with events:
+        pass
+    gc.collect()
+    assert first() is None
 
 
 def test_entering_twice_ends_the_first():
