@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import LabError, cache
+from . import LabError, cache, sockets
 
 FIRST = "notebooks/00_start_here.ipynb"
 
@@ -55,19 +55,22 @@ WORKSPACE = {
         },
     },
 }
+RUN = "first-ebpf-"  # begins the names of the directories with runtime files
 WORKSPACE_FILE = "default-37a8.jupyterlab-workspace"  # JupyterLab's name for the workspace of /lab
 
 
 def options() -> dict[str, dict]:
     """Return the configuration of the Jupyter server, by class."""
     return {
-        "ServerApp": {"root_dir": str(cache.PROJECT)},
+        "ServerApp": {"root_dir": str(cache.desk())},
         # Nothing here asks the network for extensions or news.
         "LabApp": {"default_url": f"/lab/tree/{FIRST}", "extension_manager": "readonly"},
         # The learner's own Python kernel has neither root nor BCC: one name to choose, and it works.
         "KernelSpecManager": {"allowed_kernelspecs": ["ebpf"], "ensure_native_kernel": False},
         "MultiKernelManager": {"default_kernel_name": "ebpf"},
-        "FileCheckpoints": {"checkpoint_dir": str(cache.directory() / "checkpoints")},
+        # A port of 127.0.0.1 is open to everybody on this machine, a file need not be.
+        "KernelManager": {"transport": "ipc" if sockets.possible() else "tcp"},
+        "FileCheckpoints": {"checkpoint_dir": str(cache.own() / "checkpoints")},
     }
 
 
@@ -76,12 +79,13 @@ def prepare() -> tuple[Path, dict[str, str]]:
 
     The directory carries this process's number, and the next call removes it once there is no such process.
     """
-    runs, workspaces = cache.directory() / "run", cache.directory() / "workspaces"
-    runs.mkdir(exist_ok=True)
-    for leftover in runs.iterdir():
-        if not Path("/proc", leftover.name.partition("-")[0]).exists():
+    for leftover in Path(tempfile.gettempdir()).glob(f"{RUN}[0-9]*-*"):
+        ours = leftover.lstat().st_uid == os.geteuid()
+        if ours and not Path("/proc", leftover.name.removeprefix(RUN).partition("-")[0]).exists():
             shutil.rmtree(leftover, ignore_errors=True)
-    directory = Path(tempfile.mkdtemp(dir=runs, prefix=f"{os.getpid()}-"))
+    # Not below the user's home: the path of a Unix socket has room for 107 characters.
+    directory = Path(tempfile.mkdtemp(prefix=f"{RUN}{os.getpid()}-"))
+    workspaces = cache.own() / "workspaces"
     write_kernelspec(directory / "data")
     write_json(directory / "config/labconfig/default_setting_overrides.json", SETTINGS)
     write_json(directory / "config/jupyter_server_config.json", options())
