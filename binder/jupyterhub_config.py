@@ -10,12 +10,12 @@ c = get_config()  # noqa: F821
 
 for place in (cache.PROJECT, cache.directory(), sys.executable):
     if subprocess.run(["test", "-r", place], user="nobody", group="nogroup", extra_groups=[]).returncode:
-        sys.exit(f"Students cannot read {place}. Put it where they can: the course in /srv, say, and leave EBPF_LAB_CACHE unset.")
+        sys.exit(f"Students cannot read {place}. Put the course where they can, in /srv say, and leave EBPF_LAB_CACHE unset.")
 
 # Where Debian keeps the proxy's modules, also for a Node.js that is not Debian's.
 os.environ.setdefault("NODE_PATH", "/usr/share/nodejs")
 
-# Passwords come in here: from this computer only, until a certificate is given as well (--ssl-cert, --ssl-key and --ip).
+# Passwords come in here: from this computer only, until there is a certificate as well (--ssl-cert, --ssl-key and --ip).
 c.JupyterHub.ip = "127.0.0.1"
 
 # The computer's own accounts: who is in the group students may log in, and who may use sudo looks after them.

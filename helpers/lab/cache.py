@@ -1,4 +1,4 @@
-"""The directories outside the checkout: what is built, which several people may share, and what each keeps to themselves."""
+"""The directories outside the checkout: one for what is built, which a class may share, and one for what is written."""
 
 import contextlib
 import errno
@@ -15,12 +15,12 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def desk() -> Path:
-    """Return the directory that a learner works in and shares with the virtual machine: $EBPF_LAB_DESK, or the checkout."""
+    """Return the directory that the learner and the virtual machine work in: $EBPF_LAB_DESK, or the checkout."""
     return Path(os.environ.get("EBPF_LAB_DESK") or PROJECT)
 
 
 def directory() -> Path:
-    """Return the directory of everything built, made if it is missing: $EBPF_LAB_CACHE, or first-ebpf in the user's cache.
+    """Return the directory of everything built, made if it is missing: $EBPF_LAB_CACHE, or one in the user's cache.
 
     It may belong to somebody else, who has built for a whole class. Raises LabError when it cannot be made.
     """
@@ -28,7 +28,7 @@ def directory() -> Path:
 
 
 def own() -> Path:
-    """Return the directory of what is written while the lab runs: the above, or where that is not ours to write, one that is.
+    """Return the directory of what is written while the lab runs: the same, or one of ours where that is another's.
 
     Raises LabError when there is none.
     """

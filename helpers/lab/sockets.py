@@ -1,8 +1,8 @@
 """A kernel's five channels as files, for a computer that several people use.
 
-Anybody there can connect to a port of 127.0.0.1, and Jupyter's output channel asks nobody who they are. So the machine's
-ports lie in a network of this process's own, and a thread carries bytes between them and Unix sockets in a directory that
-is closed to others: what jupyter_client calls the transport "ipc". See user_namespaces(7), network_namespaces(7).
+Anybody there can connect to a port of 127.0.0.1, and Jupyter's output channel asks nobody who they are. So the virtual
+machine's ports lie in a network of this process's own, and a thread carries bytes between them and Unix sockets in a
+directory that is closed to others: jupyter_client's transport "ipc". See user_namespaces(7), network_namespaces(7).
 """
 
 import asyncio

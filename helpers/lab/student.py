@@ -24,11 +24,9 @@ def lay(course: Path, desk: Path):
     """Copy the helpers as they are today, and those notebooks that are not on the desk yet."""
     desk.mkdir(exist_ok=True)
     desk.chmod(0o700)
-    shutil.copytree(course / "helpers", desk / "helpers", copy_function=shutil.copyfile, dirs_exist_ok=True, ignore=CACHES)
-    shutil.copytree(course / "notebooks", desk / "notebooks", copy_function=copy_new, dirs_exist_ok=True, ignore=CACHES)
-
-
-CACHES = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+    for folder, copy in ("helpers", shutil.copyfile), ("notebooks", copy_new):
+        ignore = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+        shutil.copytree(course / folder, desk / folder, copy_function=copy, dirs_exist_ok=True, ignore=ignore)
 
 
 def copy_new(source: str, target: str):

@@ -129,7 +129,7 @@ def thaw(template: Path, share: Path) -> vm.VM:
 
 
 def memory(template: Path) -> Path:
-    """Return a file with the frozen guest's memory that QEMU can open: the template's, or a copy if that is not enough."""
+    """Return a file with the frozen guest's memory that QEMU can open: the template's, or a copy of our own."""
     ram = template / "ram"
     if vm.reads_without_writing() or os.access(ram, os.W_OK):
         return ram
@@ -142,7 +142,8 @@ def memory(template: Path) -> Path:
             subprocess.run(["cp", "--sparse=always", ram, partial], check=True, capture_output=True, text=True)
             partial.rename(copy)
         except subprocess.CalledProcessError as error:
-            raise LabError(f"The lab's template cannot be copied: {error.stderr.strip()}.", "Make room there.") from error
+            said = error.stderr.strip()
+            raise LabError(f"The lab's template cannot be copied: {said}.", "Make room for 1 GB there.") from error
         finally:
             partial.unlink(missing_ok=True)
     return copy

@@ -55,7 +55,7 @@ def qemu_version() -> str:
 
 
 def reads_without_writing() -> bool:
-    """Tell whether QEMU opens a guest's memory for reading only: before 8.2 it must be allowed to write what it only reads."""
+    """Tell whether QEMU can open a guest's memory for reading only; before 8.2 it must be allowed to write it."""
     return tuple(map(int, re.search(r"version (\d+)\.(\d+)", qemu_version()).groups())) >= (8, 2)
 
 

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -29,7 +28,8 @@ FIRST_UID = 23450
 CONFIG = """
 load_subconfig({config!r})
 c.JupyterHub.services = [{{"name": "test", "api_token": {token!r}}}]
-c.JupyterHub.load_roles = [{{"name": "test", "services": ["test"], "scopes": ["admin:users", "admin:servers", "tokens"]}}]
+scopes = ["admin:users", "admin:servers", "tokens"]
+c.JupyterHub.load_roles = [{{"name": "test", "services": ["test"], "scopes": scopes}}]
 c.JupyterHub.port, c.JupyterHub.hub_port, api = {ports}
 c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{{api}}"
 """
@@ -56,7 +56,7 @@ class School:
     """A hub and its students; everything lies below ``folder``."""
 
     def __init__(self, folder: Path, inside: list[str]):
-        self.folder, self.inside, self.token = folder, inside, secrets.token_hex(16)
+        self.folder, self.inside, self.token, self.students = folder, inside, secrets.token_hex(16), []
         with contextlib.ExitStack() as stack:
             free = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
             ports = [server.getsockname()[1] for server in free]
@@ -92,7 +92,9 @@ class School:
 
     def close(self):
         end(self.process)
-        left = [p for student in self.students for p in student.processes()]
+        deadline = time.monotonic() + 20
+        while (left := [p for student in self.students for p in student.processes()]) and time.monotonic() < deadline:
+            time.sleep(0.2)
         for process in left:
             process.kill()
         assert not left, f"the hub has ended and these have not: {left}"
@@ -145,13 +147,18 @@ class Student:
         address = f"ws://{self.school.address}/user/{self.name}/api/kernels/{self.kernel}/channels"
         self.socket = websocket.create_connection(address, header=[f"Authorization: token {self.token}"], timeout=240)
 
-    def execute(self, code: str) -> tuple[str, str]:
-        """Run a cell; return what it printed or showed as text, and its error ("" if there was none)."""
+    def send(self, code: str) -> str:
+        """Have a cell run; return the number of the message."""
         number = secrets.token_hex(8)
         header = {"msg_id": number, "msg_type": "execute_request", "username": "", "session": number, "version": "5.3"}
         content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
         empty = {"parent_header": {}, "metadata": {}, "buffers": []}
         self.socket.send(json.dumps({"header": header, "content": content, "channel": "shell", **empty}))
+        return number
+
+    def execute(self, code: str) -> tuple[str, str]:
+        """Run a cell; return what it printed or showed as text, and its error ("" if there was none)."""
+        number = self.send(code)
         text, error, ended = "", "", set()
         while ended != {"idle", "reply"}:
             message = json.loads(self.socket.recv())
@@ -174,7 +181,7 @@ class Student:
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.NoSuchProcess):
-                if process.uids().real == self.uid:
+                if process.uids().real == self.uid and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
 

@@ -106,10 +106,10 @@ def as_user(number: int) -> list[str]:
 
 @contextlib.contextmanager
 def within_reach(folder: Path, *shared: Path):
-    """Put a copy of the course, the lab's cache and Python where ordinary users reach them, however root's home is closed.
+    """Put a copy of the course, the lab's cache and Python where ordinary users reach them.
 
-    Below *folder* are then ``course`` and, in a mount namespace, ``cache`` with what is *shared* of it. Gives the beginning
-    of a command that runs in that namespace, which ends with its first process.
+    Below *folder* are then ``course`` and, in a mount namespace, ``cache`` with the image and what is *shared* besides.
+    Gives the beginning of a command that runs in that namespace, which ends with its first process.
     """
     os.chmod(folder, 0o755)
     for parent in folder.parents:

@@ -10,12 +10,13 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.lab.conftest import UID, as_user, get
+from tests.lab.conftest import UID, as_user
 from tests.lab.test_server import jupyter_of, post
 
 pytestmark = [
@@ -89,16 +90,16 @@ def open_kernel(person):
 def test_another_user_reaches_no_kernel(person, server):
     """Connection file, sockets, the machine's memory and that of its processes; the owner reaches all of them."""
     kernel = post(server, "/api/kernels")["id"]
-    while json.loads(get(server, f"/api/kernels/{kernel}"))["execution_state"] == "starting":
-        pass
     jupyter = jupyter_of(server)
     runtime = jupyter.environ()["JUPYTER_RUNTIME_DIR"]
+    deadline = time.monotonic() + 60
+    while len(channels := list(Path(runtime).glob(f"kernel-{kernel}-ipc-*"))) < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     qemu = next(p for p in jupyter.children(recursive=True) if "qemu" in p.name())
     assert os.readlink(f"/proc/{qemu.pid}/ns/net") != os.readlink(f"/proc/{jupyter.pid}/ns/net")
     ram = next(part.partition("mem-path=")[2].split(",")[0] for part in qemu.cmdline() if "mem-path=" in part)
     files = [f"{runtime}/kernel-{kernel}.json", ram, f"/proc/{qemu.pid}/mem", f"/proc/{jupyter.pid}/environ"]
-    channels = [str(path) for path in Path(runtime).glob(f"kernel-{kernel}-ipc-*")]
-    assert len(channels) == 5
     code = f"""
 import socket
 for path in {files}:
@@ -107,7 +108,7 @@ for path in {files}:
         print("read", path)
     except OSError:
         pass
-for path in {channels}:
+for path in {[str(path) for path in channels]}:
     try:
         socket.socket(socket.AF_UNIX).connect(path)
         print("connected", path)
@@ -121,12 +122,12 @@ for path in {channels}:
         assert len(reached) == number, reached
 
 
-# Run in a machine, as root; prints the addresses from which something came back, over TCP, UDP and UDP port 53.
+# Run in a machine, as root; prints the addresses from which something came back.
 KNOCK = """
 import socket
-for address in ("10.0.2.2", "10.0.2.3"):
+for address, port in ("10.0.2.2", PORT), ("10.0.2.3", 53):
     try:
-        with socket.create_connection((address, PORT), 5) as tcp:
+        with socket.create_connection((address, port), 5) as tcp:
             tcp.settimeout(5)
             assert tcp.recv(9) == b"here"
             print("tcp", address)
@@ -134,7 +135,7 @@ for address in ("10.0.2.2", "10.0.2.3"):
         pass
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.settimeout(3)
-        udp.sendto(b"knock", (address, PORT))
+        udp.sendto(b"knock", (address, port))
         try:
             udp.recv(9)
             print("udp", address)
@@ -156,16 +157,13 @@ sys.exit(session.run(["python", "-c", sys.argv[1]], 60))
 def test_a_machine_reaches_nothing_through_its_gateway(person, tmp_path):
     """10.0.2.2 stands for this machine and 10.0.2.3 for its name server, which we say is this machine too."""
     names = person.home / "resolv.conf"
-    names.write_text("nameserver 127.0.0.1\n")
+    names.write_text(f"nameserver {NAME_SERVER}\n")
     inside = person.enter[: -len(as_user(UID))]
     subprocess.run([*inside, "mount", "--bind", names, "/etc/resolv.conf"], check=True)
     try:
-        with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            udp.bind(tcp.getsockname())
-            heard = []
-            threading.Thread(target=answer_tcp, args=[tcp, heard], daemon=True).start()
-            threading.Thread(target=answer_udp, args=[udp, heard], daemon=True).start()
-            knock = KNOCK.replace("PORT", str(tcp.getsockname()[1]))
+        heard = []
+        with answering("127.0.0.1", 0, heard) as port, answering(NAME_SERVER, 53, heard):
+            knock = KNOCK.replace("PORT", str(port))
             locked = person.lab("run", "--timeout", "60", "--", "python", "-c", knock)
             assert (locked.returncode, locked.stdout, heard) == (0, "", []), locked.stderr
             control = person.run(sys.executable, "-c", UNLOCKED, knock)
@@ -175,6 +173,19 @@ def test_a_machine_reaches_nothing_through_its_gateway(person, tmp_path):
             assert len(heard) == 4
     finally:
         subprocess.run([*inside, "umount", "/etc/resolv.conf"], check=True)
+
+
+NAME_SERVER = "127.0.0.77"
+
+
+@contextlib.contextmanager
+def answering(address: str, port: int, heard: list):
+    """Answer whoever comes over TCP or UDP, and note it; gives the port."""
+    with socket.create_server((address, port)) as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(tcp.getsockname())
+        threading.Thread(target=answer_tcp, args=[tcp, heard], daemon=True).start()
+        threading.Thread(target=answer_udp, args=[udp, heard], daemon=True).start()
+        yield udp.getsockname()[1]
 
 
 def answer_tcp(server, heard):
@@ -229,7 +240,7 @@ def test_links_and_devices_lead_nowhere_outside_the_project(person):
         inside_said, outside_said, disk_said, *mknod_said = text.splitlines()
         assert inside_said == "secret" and outside_said == ""
         assert mknod_said == ["control"]
-        on_host = person.run("sh", "-c", f"cat trap/relative; {read}").stdout
+        on_host = person.run("sh", "-c", f"cd {project}; cat trap/relative; {read}").stdout
         assert on_host.startswith("secret") and len(on_host) > 70
         assert disk_said != on_host.removeprefix("secret").strip()
     finally:
@@ -239,5 +250,5 @@ def test_links_and_devices_lead_nowhere_outside_the_project(person):
 
 def disk() -> str:
     """The name of this machine's disk."""
-    names = sorted(path.name for path in Path("/sys/block").iterdir() if not path.name.startswith(("loop", "ram", "zram", "sr")))
-    return names[0]
+    names = os.listdir("/sys/block")
+    return min(name for name in names if not name.startswith(("loop", "ram", "zram", "sr")))
