@@ -67,12 +67,15 @@ async def connect(port: int, reader: asyncio.StreamReader, writer: asyncio.Strea
     except OSError:
         writer.close()
         return
-    await asyncio.gather(carry(reader, to_guest), carry(from_guest, writer))
+    with contextlib.suppress(ConnectionError):
+        await asyncio.gather(carry(reader, to_guest), carry(from_guest, writer))
+    for end in (writer, to_guest):
+        end.close()
 
 
 async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+    while data := await reader.read(1 << 16):
+        writer.write(data)
+        await writer.drain()
+    # The other direction may still have something to say.
+    writer.write_eof()
