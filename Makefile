@@ -1,7 +1,8 @@
 SHELL := /bin/bash
 
-# Everything built lives here, outside the checkout, under a name made from what it was built of.
-export EBPF_LAB_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/first-ebpf
+# Everything built lives here, outside the checkout, under a name made from what it was built of. A class shares it.
+CLASS := $(filter classroom,$(MAKECMDGOALS))
+export EBPF_LAB_CACHE ?= $(if $(CLASS),/var/cache,$(or $(XDG_CACHE_HOME),$(HOME)/.cache))/first-ebpf
 export PYTHONPATH := $(CURDIR)
 
 SYSTEM_PYTHON := /usr/bin/python3
@@ -11,7 +12,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 packages = $(shell sed -n 's/ *\# *$(1)\b.*//p' binder/apt.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test bench notebooks clean packages test-packages python vm
+.PHONY: help lab classroom test bench notebooks clean packages class-packages test-packages python vm
 
 help: ## show this list
 	@echo "Your first eBPF programs"
@@ -22,6 +23,10 @@ help: ## show this list
 
 lab: vm ## set up the lab and open JupyterLab on the first notebook
 	@$(PYTHON) -m helpers.lab open -- $(OPTIONS)
+
+classroom: class-packages vm ## serve the course to a class (as root)
+	@mkdir -p -m 700 $(EBPF_LAB_CACHE)/hub
+	@cd $(EBPF_LAB_CACHE)/hub && exec $(PYTHON) -m jupyterhub -f $(CURDIR)/binder/jupyterhub_config.py $(OPTIONS)
 
 test: vm test-packages ## run all tests
 	@$(PYTHON) -m tests $(OPTIONS)
@@ -41,7 +46,7 @@ vm: python
 python: $(VENV)/ready
 $(VENV)/ready: | packages
 	@echo "  Python packages for JupyterLab (about 40 s) …"
-	@rm -rf $(VENV) && mkdir -p -m 700 $(EBPF_LAB_CACHE) && $(SYSTEM_PYTHON) -m venv $(VENV)
+	@rm -rf $(VENV) && mkdir -p -m $(if $(CLASS),755,700) $(EBPF_LAB_CACHE) && $(SYSTEM_PYTHON) -m venv $(VENV)
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r binder/requirements.txt
 	@# BCC is one directory of pure Python over a C library; linking it keeps Debian's other packages out.
 	@ln -s /usr/lib/python3/dist-packages/bcc $$($(PYTHON) -c 'import site; print(site.getsitepackages()[0])')/
@@ -60,5 +65,8 @@ endef
 packages:
 	$(call install,$(call packages,host))
 
+class-packages:
+	$(call install,$(call packages,host) $(call packages,class))
+
 test-packages:
-	$(call install,$(call packages,host) $(call packages,test))
+	$(call install,$(call packages,host) $(call packages,class) $(call packages,test))

@@ -4,6 +4,7 @@
     host        this machine as root: collectors on tracepoints
     vm          the same tests in the lab's virtual machine: collectors on kernel probes
     lab         the virtual machine and Jupyter's kernel from outside, as an ordinary user
+    classroom   JupyterHub as root, with three students; STUDENTS=10 makes it ten, and all of notebook 01
     notebooks   every notebook: twice, with solutions, with wrong answers
     browser     JupyterLab in a real browser
 
@@ -30,6 +31,7 @@ GROUPS = {
     "host": ["unshare", "--mount", "sh", "tests/with_headers.sh", sys.executable, *PYTEST, "tests/live"],
     "vm": [*IN_VM, *PYTEST, "tests/live"],
     "lab": [sys.executable, *PYTEST, "tests/lab"],
+    "classroom": [sys.executable, *PYTEST, "-s", "tests/classroom"],
     "notebooks": [sys.executable, *PYTEST, "tests/notebooks"],
     "browser": [sys.executable, *PYTEST, "tests/browser"],
 }
@@ -44,8 +46,9 @@ def main(arguments: list[str]) -> int:
         sys.exit(f"No such group: {', '.join(unknown)}. There are {', '.join(GROUPS)}.")
     rows, counts = [], {"passed": 0, "failed": 0, "skipped": 0}
     for group in chosen or GROUPS:
-        where = WHERE.get(group, "this machine, lab from outside" if group in ("lab", "notebooks", "browser") else "this machine")
-        if group == "host" and os.geteuid() != 0:
+        outside = group in ("lab", "classroom", "notebooks", "browser")
+        where = WHERE.get(group, "this machine, lab from outside" if outside else "this machine")
+        if group in ("host", "classroom") and os.geteuid() != 0:
             rows.append((group, "needs root: sudo make test", "", where))
             continue
         print(f"\n== {group}: {where}", flush=True)

@@ -1,4 +1,4 @@
-"""The directory where everything built lives, outside the checkout."""
+"""The directories outside the checkout: one for what is built, which a class may share, and one for what is written."""
 
 import contextlib
 import errno
@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,25 +14,48 @@ from . import LabError
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def directory() -> Path:
-    """Return the cache directory, made if it is missing: $EBPF_LAB_CACHE, or first-ebpf in the user's cache.
+def desk() -> Path:
+    """Return the directory that the learner and the virtual machine work in: $EBPF_LAB_DESK, or the checkout."""
+    return Path(os.environ.get("EBPF_LAB_DESK") or PROJECT)
 
-    Raises LabError when it cannot be written.
+
+def directory() -> Path:
+    """Return the directory of everything built, made if it is missing: $EBPF_LAB_CACHE, or one in the user's cache.
+
+    It may belong to somebody else, who has built for a whole class. Raises LabError when it cannot be made.
     """
-    path = os.environ.get("EBPF_LAB_CACHE") or Path(
-        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "first-ebpf"
-    )
-    path = Path(path)
+    return made(Path(os.environ.get("EBPF_LAB_CACHE") or in_home()))
+
+
+def own() -> Path:
+    """Return the directory of what is written while the lab runs: the same, or one of ours where that is another's.
+
+    Raises LabError when there is none.
+    """
+    path = directory() if os.access(directory(), os.W_OK) else made(in_home())
+    if not os.access(path, os.W_OK):
+        raise unwritable(path)
+    return path
+
+
+def in_home() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "first-ebpf")
+
+
+def made(path: Path) -> Path:
     try:
         # Nobody else reads a virtual machine's memory or a kernel's connection file.
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
-        raise LabError(
-            f"The lab's cache directory {path} cannot be written ({error.strerror}).",
-            "Make it writable, or set EBPF_LAB_CACHE to a directory that is.",
-        ) from error
+        raise unwritable(path, error.strerror) from error
     return path
+
+
+def unwritable(path: Path, why: str = "Permission denied") -> LabError:
+    return LabError(
+        f"The lab's cache directory {path} cannot be written ({why}).",
+        "Make it writable, or set EBPF_LAB_CACHE to a directory that is.",
+    )
 
 
 def key(*parts: str | bytes | Path) -> str:
@@ -52,6 +74,8 @@ def building(target: Path, say) -> Iterator[Path | None]:
     Gives None when *target* is there already, also when another process has just finished building it. One build runs
     at a time; what a killed one left behind is removed.
     """
+    if not os.access(target.parent, os.W_OK):
+        raise unwritable(target.parent)
     with open(target.parent / "lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-from . import LabError, cache, guest, template, vm
+from . import LabError, cache, guest, sockets, template, vm
 
 # Seconds that a thawed machine may take to answer; it takes one or two.
 PATIENCE = float(os.environ.get("EBPF_LAB_PATIENCE", 60))
@@ -33,14 +33,14 @@ def thawed(parent: int, ports: dict[int, int] | None = None, **request) -> vm.VM
     place = template.find(suite())
     if place is None:
         raise LabError("The lab's virtual machine is not built yet.", "In a terminal, run: make lab")
-    machine = template.thaw(place, cache.PROJECT)
+    machine = template.thaw(place, cache.desk())
     stop_with_parent(machine, parent)
-    here = Path.cwd()
+    here, desk = Path.cwd(), cache.desk()
     machine.send(
         time_ns=time.time_ns(),
         seed=base64.b64encode(os.urandom(64)).decode(),
-        project=str(cache.PROJECT),
-        directory=str(here if here.is_relative_to(cache.PROJECT) else cache.PROJECT),
+        project=str(desk),
+        directory=str(here if here.is_relative_to(desk) else desk),
         environment={"EBPF_LAB": "vm", **{name: os.environ[name] for name in PASSED_ON if name in os.environ}},
         **request,
     )
@@ -57,10 +57,17 @@ def thawed(parent: int, ports: dict[int, int] | None = None, **request) -> vm.VM
 def kernel(connection: dict, parent: int) -> int:
     """Be the kernel of one notebook until it is shut down or *parent* ends; return the exit status for Jupyter.
 
-    *connection* holds what Jupyter wrote into the connection file: five ports on 127.0.0.1 and a key.
+    *connection* holds what Jupyter wrote into the connection file: a key and five ports on 127.0.0.1, or, where the
+    transport is "ipc", five Unix sockets.
     """
+    files = {f"{connection['ip']}-{connection[name]}": port for name, port in guest.PORTS.items()}
     ports = {connection[name]: port for name, port in guest.PORTS.items()}
+    if connection["transport"] == "ipc":
+        sockets.leave_network()
+        ports = {port: port for port in files.values()}
     with thawed(parent, ports, key=connection["key"]) as machine:
+        if connection["transport"] == "ipc":
+            sockets.join(files)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         message = machine.receive()
         if message is None:

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -124,7 +125,28 @@ def thaw(template: Path, share: Path) -> vm.VM:
         # Where several people share a cache, only its owner keeps count.
         with contextlib.suppress(PermissionError):
             os.utime(used)
-    return vm.VM(disk, template / "guest.py", made["accelerator"], template / "ram", template / "state", share)
+    return vm.VM(disk, template / "guest.py", made["accelerator"], memory(template), template / "state", share)
+
+
+def memory(template: Path) -> Path:
+    """Return a file with the frozen guest's memory that QEMU can open: the template's, or a copy of our own."""
+    ram = template / "ram"
+    if vm.reads_without_writing() or os.access(ram, os.W_OK):
+        return ram
+    copy = cache.own() / f"{template.name}-{ram.stat().st_mtime_ns}.ram"
+    if not copy.exists():
+        for old in copy.parent.glob("template-*.ram"):
+            old.unlink(missing_ok=True)
+        partial = copy.with_suffix(f".{os.getpid()}")
+        try:
+            subprocess.run(["cp", "--sparse=always", ram, partial], check=True, capture_output=True, text=True)
+            partial.rename(copy)
+        except subprocess.CalledProcessError as error:
+            said = error.stderr.strip()
+            raise LabError(f"The lab's template cannot be copied: {said}.", "Make room for 1 GB there.") from error
+        finally:
+            partial.unlink(missing_ok=True)
+    return copy
 
 
 def prune(keep: list[Path]):

@@ -4,6 +4,7 @@ Run as root they become an ordinary user first: no capabilities, no new privileg
 the lab's cache. Run as an ordinary user they are one already.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -22,7 +24,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from helpers.lab import cache, image, template
+from helpers.lab import cache, image, serve, template
 
 UID = 12345
 # The browser tests look into JupyterLab itself, to know when it is done.
@@ -83,10 +85,34 @@ def person(built, tmp_path_factory):
     if os.geteuid() != 0:
         yield Person(Path.home(), cache.directory(), cache.PROJECT, ["setpriv", "--no-new-privs"])
         return
-    # A mount namespace, so that the user reaches the lab's files but not root's home; it ends with its first process.
     home = tmp_path_factory.mktemp("home", numbered=True)
-    os.chmod(home, 0o755)
-    for parent in home.parents:
+    with within_reach(home) as inside:
+        project, directory = home / "course", home / "cache"
+        # QEMU 7.2 opens the memory file for writing even when it only reads: a copy that belongs to the user.
+        subprocess.run(["cp", "-a", "--sparse=always", built, directory], check=True)
+        subprocess.run(["chown", "-R", f"{UID}:{UID}", project, directory / built.name], check=True)
+        os.chown(directory, UID, UID)
+        os.chown(home, UID, UID)
+        yield Person(home, directory, project, [*inside, *as_user(UID)])
+
+
+def as_user(number: int) -> list[str]:
+    """The beginning of a command that runs as an ordinary user who can become nobody else."""
+    return [
+        *["setpriv", f"--reuid={number}", f"--regid={number}", "--clear-groups"],
+        *["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"],
+    ]
+
+
+@contextlib.contextmanager
+def within_reach(folder: Path, *shared: Path):
+    """Put a copy of the course, the lab's cache and Python where ordinary users reach them.
+
+    Below *folder* are then ``course`` and, in a mount namespace, ``cache`` with the image and what is *shared* besides.
+    Gives the beginning of a command that runs in that namespace, which ends with its first process.
+    """
+    os.chmod(folder, 0o755)
+    for parent in folder.parents:
         if parent.stat().st_uid == 0 and parent != Path("/"):
             os.chmod(parent, parent.stat().st_mode | 0o711)
     holder = subprocess.Popen(
@@ -100,35 +126,27 @@ def person(built, tmp_path_factory):
         target.mkdir(parents=True, exist_ok=True)
         subprocess.run([*inside, "mount", "--bind", source, target], check=True)
 
-    project, directory = home / "course", home / "cache"
     ignore = shutil.ignore_patterns("__pycache__", ".git", ".pytest_cache")
-    shutil.copytree(cache.PROJECT, project, ignore=ignore)
-    disk = image.target(image.DEFAULT_SUITE)
-    bind(disk, directory / disk.name)
-    # QEMU 7.2 opens the memory file for writing even when it only reads: a copy that belongs to the user.
-    subprocess.run(["cp", "-a", "--sparse=always", built, directory], check=True)
+    shutil.copytree(cache.PROJECT, folder / "course", ignore=ignore)
+    for place in (image.target(image.DEFAULT_SUITE), *shared):
+        bind(place, folder / "cache" / place.name)
     for verdict in cache.directory().glob("kvm-fails-*"):
-        shutil.copy(verdict, directory)
+        shutil.copy(verdict, folder / "cache")
     # Python is reached under its own path, whose first folders may be closed to others.
     for parent in reversed(VENV.parents):
         if parent != Path("/") and not parent.stat().st_mode & 0o001:
-            outside = home / "venv"
+            outside = folder / "venv"
             bind(VENV, outside)
             subprocess.run([*inside, "mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", parent], check=True)
             subprocess.run([*inside, "mkdir", "-p", VENV], check=True)
             subprocess.run([*inside, "mount", "--bind", outside, VENV], check=True)
             break
-    subprocess.run(["chown", "-R", f"{UID}:{UID}", project, directory / built.name], check=True)
-    os.chown(directory, UID, UID)
-    os.chown(home, UID, UID)
-    drop = [
-        *["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups"],
-        *["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"],
-    ]
-    yield Person(home, directory, project, [*inside, *drop])
-    holder.kill()
-    holder.wait()
-    shutil.rmtree(home, ignore_errors=True)
+    try:
+        yield inside
+    finally:
+        holder.kill()
+        holder.wait()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -148,8 +166,10 @@ def traces(person) -> set[str]:
         line = " ".join(process.info["cmdline"] or [])
         if str(person.cache) in line or str(person.project) in line:
             found.add(f"process {process.info['pid']}: {line[:80]}")
-    for folder in ("run", "checkpoints"):
-        found.update(f"file {path}" for path in (person.cache / folder).rglob("*"))
+    found.update(f"file {path}" for path in (person.cache / "checkpoints").rglob("*"))
+    owner = person.project.stat().st_uid
+    runs = Path(tempfile.gettempdir()).glob(f"{serve.RUN}[0-9]*-*")
+    found.update(f"file {path}" for path in runs if path.stat().st_uid == owner)
     found.update(f"file {path}" for path in person.cache.glob("vl.*"))
     return found
 
@@ -166,14 +186,21 @@ def end(process: subprocess.Popen):
 
 @pytest.fixture
 def server(person):
-    """JupyterLab as `make lab` starts it: the process, its address and its token."""
+    """JupyterLab as `make lab` starts it."""
+    with listening(person, "open", "--", "--no-browser", *JUPYTER_OPTIONS) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def listening(person, *arguments):
+    """Give the Jupyter server that `python -m helpers.lab ARGUMENT…` is: the process, its address and its token."""
     start = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "helpers.lab", "open", "--", "--no-browser", f"--ServerApp.port={port}", *JUPYTER_OPTIONS]
+    command = [sys.executable, "-m", "helpers.lab", *arguments, f"--ServerApp.port={port}"]
     process = person.start(*command, stderr=subprocess.PIPE)
     for line in process.stderr:
-        found = re.search(r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)", line)
+        found = re.search(r"(http://127\.0\.0\.1:\d+\S*)/lab/tree\S*\?token=(\w+)", line)
         if found:
             break
     else:
@@ -189,8 +216,10 @@ def server(person):
         except urllib.error.URLError:
             time.sleep(0.1)
     process.after = time.monotonic() - start
-    yield process
-    end(process)
+    try:
+        yield process
+    finally:
+        end(process)
 
 
 def get(server, path, token=True):

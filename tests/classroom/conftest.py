@@ -1,0 +1,197 @@
+"""A class as `make classroom` serves it: JupyterHub as root, students with accounts, homes and passwords.
+
+All of it lives in a mount namespace with an /etc of its own, so that the accounts are gone with the class.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+import websocket
+
+from tests.lab.conftest import as_user, built, end, within_reach  # noqa: F401
+
+# How many run notebook 01 at once. Three run its first program; if the number is given, they run all of it.
+NUMBER = int(os.environ.get("STUDENTS", 3))
+FIRST_UID = 23450
+
+CONFIG = """
+load_subconfig({config!r})
+c.JupyterHub.services = [{{"name": "test", "api_token": {token!r}}}]
+scopes = ["admin:users", "admin:servers", "tokens"]
+c.JupyterHub.load_roles = [{{"name": "test", "services": ["test"], "scopes": scopes}}]
+c.JupyterHub.port, c.JupyterHub.hub_port, api = {ports}
+c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{{api}}"
+"""
+
+
+@pytest.fixture(scope="session")
+def school(built, tmp_path_factory):  # noqa: F811
+    """The running class, every student with a server of their own."""
+    folder = tmp_path_factory.mktemp("class")
+    with within_reach(folder, built) as inside, contextlib.ExitStack() as stack:
+        etc = folder / "etc"
+        subprocess.run(["cp", "-a", "/etc", etc], check=True)
+        subprocess.run([*inside, "mount", "--bind", etc, "/etc"], check=True)
+        subprocess.run([*inside, "groupadd", "--force", "students"], check=True)
+        school = School(folder, inside)
+        stack.callback(school.close)
+        school.students = [Student(school, number) for number in range(NUMBER)]
+        for student in school.students:
+            student.start()
+        yield school
+
+
+class School:
+    """A hub and its students; everything lies below ``folder``."""
+
+    def __init__(self, folder: Path, inside: list[str]):
+        self.folder, self.inside, self.token, self.students = folder, inside, secrets.token_hex(16), []
+        with contextlib.ExitStack() as stack:
+            free = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+            ports = [server.getsockname()[1] for server in free]
+        self.address = f"127.0.0.1:{ports[0]}"
+        course, config, state, self.log = folder / "course", folder / "config.py", folder / "hub", folder / "log"
+        state.mkdir(mode=0o700)
+        config.touch(mode=0o600)
+        config.write_text(CONFIG.format(config=f"{course}/binder/jupyterhub_config.py", token=self.token, ports=ports))
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [*inside, "env", f"--chdir={state}", sys.executable, "-m", "jupyterhub", "-f", config],
+                env={**os.environ, "PYTHONPATH": str(course), "EBPF_LAB_CACHE": str(folder / "cache")},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        for _ in range(300):
+            with contextlib.suppress(urllib.error.URLError):
+                self.ask("/hub/api/")
+                return
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.1)
+        pytest.fail(f"JupyterHub does not answer:\n{self.log.read_text()}")
+
+    def ask(self, path: str, data=None, method=None, token=None):
+        """Return a JSON answer of the hub or of a student's server. Raises urllib.error.HTTPError."""
+        body = None if data is None else json.dumps(data).encode()
+        request = urllib.request.Request(f"http://{self.address}{path}", body, method=method)
+        request.add_header("Authorization", f"token {token or self.token}")
+        with urllib.request.urlopen(request, timeout=150) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    def close(self):
+        end(self.process)
+        deadline = time.monotonic() + 20
+        while (left := [p for student in self.students for p in student.processes()]) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        for process in left:
+            process.kill()
+        assert not left, f"the hub has ended and these have not: {left}"
+
+
+class Student:
+    """One student: an account, a server behind the hub, and the kernel of a notebook."""
+
+    def __init__(self, school: School, number: int):
+        self.school, self.name, self.uid = school, f"student{number:02}", FIRST_UID + number
+        self.home, self.password = school.folder / self.name, secrets.token_hex(8)
+        self.desk = self.home / "first-ebpf"
+        account = ["--create-home", "--home-dir", self.home, "--uid", str(self.uid), "--groups", "students"]
+        subprocess.run([*school.inside, "useradd", *account, self.name], check=True)
+        subprocess.run([*school.inside, "chpasswd"], input=f"{self.name}:{self.password}", text=True, check=True)
+        # Debian 12's useradd closes a home; some others do not.
+        self.home.chmod(0o700)
+        self.become = [*school.inside, *as_user(self.uid), "env", f"HOME={self.home}"]
+
+    def start(self):
+        with contextlib.suppress(urllib.error.HTTPError):
+            self.school.ask(f"/hub/api/users/{self.name}", {}, "POST")
+        self.token = self.school.ask(f"/hub/api/users/{self.name}/tokens", {}, "POST")["token"]
+        self.ask(f"/hub/api/users/{self.name}/server", {}, "POST")
+        self.wait(lambda: self.ask(f"/hub/api/users/{self.name}")["servers"].get("", {}).get("ready"))
+
+    def stop(self):
+        self.ask(f"/hub/api/users/{self.name}/server", method="DELETE")
+        self.wait(lambda: not self.ask(f"/hub/api/users/{self.name}")["servers"])
+
+    def wait(self, condition, seconds=120):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, self.school.log.read_text()[-5000:]
+            time.sleep(0.2)
+
+    def ask(self, path: str, data=None, method=None):
+        return self.school.ask(path, data, method, self.token)
+
+    def open(self, notebook: str):
+        """Open a notebook, which gives it a kernel."""
+        start = time.monotonic()
+        session = {"path": f"notebooks/{notebook}", "name": notebook, "type": "notebook", "kernel": {"name": "ebpf"}}
+        self.kernel = self.ask(f"/user/{self.name}/api/sessions", session, "POST")["kernel"]["id"]
+        self.connect()
+        self.execute("None")
+        self.ready_after = time.monotonic() - start
+
+    def connect(self):
+        address = f"ws://{self.school.address}/user/{self.name}/api/kernels/{self.kernel}/channels"
+        self.socket = websocket.create_connection(address, header=[f"Authorization: token {self.token}"], timeout=240)
+
+    def send(self, code: str) -> str:
+        """Have a cell run; return the number of the message."""
+        number = secrets.token_hex(8)
+        header = {"msg_id": number, "msg_type": "execute_request", "username": "", "session": number, "version": "5.3"}
+        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
+        empty = {"parent_header": {}, "metadata": {}, "buffers": []}
+        self.socket.send(json.dumps({"header": header, "content": content, "channel": "shell", **empty}))
+        return number
+
+    def execute(self, code: str) -> tuple[str, str]:
+        """Run a cell; return what it printed or showed as text, and its error ("" if there was none)."""
+        number = self.send(code)
+        text, error, ended = "", "", set()
+        while ended != {"idle", "reply"}:
+            message = json.loads(self.socket.recv())
+            if message["parent_header"].get("msg_id") != number:
+                continue
+            kind, content = message["msg_type"], message["content"]
+            if kind == "stream":
+                text += content["text"]
+            elif kind in ("execute_result", "display_data"):
+                text += content["data"].get("text/plain", "") + "\n"
+            elif kind == "error":
+                error = f"{content['ename']}: {content['evalue']}"
+            elif kind == "execute_reply":
+                ended.add("reply")
+            elif kind == "status" and content["execution_state"] == "idle":
+                ended.add("idle")
+        return text, error
+
+    def processes(self) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.uids().real == self.uid and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    def process(self, name: str) -> psutil.Process:
+        return next(p for p in self.processes() if name in " ".join(p.cmdline()))
+
+    def python(self, code: str, *arguments) -> str:
+        """Run Python on the server, outside the machine, as this student would who had found a way to."""
+        done = subprocess.run(
+            [*self.become, sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
