@@ -1,4 +1,4 @@
-"""python -m helpers.lab status | build | run -- COMMAND… | open"""
+"""python -m helpers.lab status | build | run -- COMMAND… | open | env -- COMMAND…"""
 
 import argparse
 import shutil
@@ -20,6 +20,8 @@ def main() -> int:
     run.add_argument("command", nargs="+", metavar="COMMAND", help="after --, the command and its arguments")
     lab = actions.add_parser("open", help="open JupyterLab on the notebooks")
     lab.add_argument("arguments", nargs="*", metavar="OPTION", help="after --, options for JupyterLab")
+    env = actions.add_parser("env", help="become a Jupyter server, with the lab's kernel and settings")
+    env.add_argument("command", nargs="+", metavar="COMMAND", help="after --, the server's command and its arguments")
     options = parser.parse_args()
 
     if options.action == "status":
@@ -28,6 +30,8 @@ def main() -> int:
         return build_lab(options.suite, options.again)
     if options.action == "open":
         return serve.lab(options.arguments)
+    if options.action == "env":
+        return serve.become(options.command)
     if choose.place() == "host":
         try:
             return subprocess.run(options.command, timeout=options.timeout).returncode

@@ -1,4 +1,4 @@
-"""Open JupyterLab on the notebooks with the kernel `ebpf`, and leave nothing behind when it ends."""
+"""Jupyter on the notebooks with the kernel `ebpf`: JupyterLab on this machine, or whatever server somebody else starts."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import cache
+from . import LabError, cache
 
 FIRST = "notebooks/00_start_here.ipynb"
 
@@ -20,7 +20,6 @@ FIRST = "notebooks/00_start_here.ipynb"
 def write_kernelspec(directory: Path) -> Path:
     """Write the kernel `ebpf` of this checkout below a Jupyter data directory, and return its folder."""
     folder = directory / "kernels/ebpf"
-    folder.mkdir(parents=True, exist_ok=True)
     spec = {
         "argv": [sys.executable, "-m", "helpers.lab.kernel", "{connection_file}"],
         "display_name": "eBPF lab",
@@ -30,7 +29,7 @@ def write_kernelspec(directory: Path) -> Path:
         "env": {"PYTHONPATH": str(cache.PROJECT)},
         "metadata": {"debugger": True},
     }
-    (folder / "kernel.json").write_text(json.dumps(spec, indent=1))
+    write_json(folder / "kernel.json", spec)
     return folder
 
 
@@ -40,28 +39,79 @@ SETTINGS = {
     "@jupyterlab/notebook-extension:tracker": {"kernelShutdown": True},
 }
 
+# What JupyterLab shows before the learner has arranged anything: the list of notebooks, and the first one beside it.
+WORKSPACE = {
+    "metadata": {"id": "default"},
+    "data": {
+        "file-browser-filebrowser:cwd": {"path": str(Path(FIRST).parent)},
+        f"notebook:{FIRST}": {"data": {"path": FIRST, "factory": "Notebook"}},
+        "layout-restorer:data": {
+            "main": {
+                "dock": {"type": "tab-area", "currentIndex": 0, "widgets": [f"notebook:{FIRST}"]},
+                "current": f"notebook:{FIRST}",
+            },
+            "left": {"collapsed": False, "visible": True, "current": "filebrowser", "widgets": ["filebrowser"]},
+            "right": {"collapsed": True, "visible": True, "widgets": []},
+        },
+    },
+}
+WORKSPACE_FILE = "default-37a8.jupyterlab-workspace"  # JupyterLab's name for the workspace of /lab
 
-@contextlib.contextmanager
-def environment() -> Iterator[dict[str, str]]:
-    """Give the environment in which Jupyter finds the kernel `ebpf`, with runtime files of its own that end with it."""
-    runs = cache.directory() / "run"
+
+def options() -> dict[str, dict]:
+    """Return the configuration of the Jupyter server, by class."""
+    return {
+        "ServerApp": {"root_dir": str(cache.PROJECT)},
+        # Nothing here asks the network for extensions or news.
+        "LabApp": {"default_url": f"/lab/tree/{FIRST}", "extension_manager": "readonly"},
+        # The learner's own Python kernel has neither root nor BCC: one name to choose, and it works.
+        "KernelSpecManager": {"allowed_kernelspecs": ["ebpf"], "ensure_native_kernel": False},
+        "MultiKernelManager": {"default_kernel_name": "ebpf"},
+        "FileCheckpoints": {"checkpoint_dir": str(cache.directory() / "checkpoints")},
+    }
+
+
+def prepare() -> tuple[Path, dict[str, str]]:
+    """Write what Jupyter needs to find the kernel `ebpf`; return its directory and the environment that leads there.
+
+    The directory carries this process's number, and the next call removes it once there is no such process.
+    """
+    runs, workspaces = cache.directory() / "run", cache.directory() / "workspaces"
     runs.mkdir(exist_ok=True)
     for leftover in runs.iterdir():
         if not Path("/proc", leftover.name.partition("-")[0]).exists():
             shutil.rmtree(leftover, ignore_errors=True)
-    directory = tempfile.mkdtemp(dir=runs, prefix=f"{os.getpid()}-")
+    directory = Path(tempfile.mkdtemp(dir=runs, prefix=f"{os.getpid()}-"))
+    write_kernelspec(directory / "data")
+    write_json(directory / "config/labconfig/default_setting_overrides.json", SETTINGS)
+    write_json(directory / "config/jupyter_server_config.json", options())
+    if not (workspaces / WORKSPACE_FILE).exists():
+        write_json(workspaces / WORKSPACE_FILE, WORKSPACE)
+
+    def before(name: str, path: Path) -> str:
+        return os.pathsep.join(filter(None, [str(path), os.environ.get(name)]))
+
+    return directory, {
+        **os.environ,
+        "JUPYTER_PATH": before("JUPYTER_PATH", directory / "data"),
+        "JUPYTER_CONFIG_PATH": before("JUPYTER_CONFIG_PATH", directory / "config"),
+        "JUPYTER_RUNTIME_DIR": str(directory / "runtime"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(workspaces),
+        "EBPF_LAB_CACHE": str(cache.directory()),
+    }
+
+
+def write_json(path: Path, content: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1))
+
+
+@contextlib.contextmanager
+def environment() -> Iterator[dict[str, str]]:
+    """Give the environment in which Jupyter finds the kernel `ebpf`, with runtime files of its own that end with it."""
+    directory, env = prepare()
     try:
-        write_kernelspec(Path(directory, "data"))
-        settings = Path(directory, "config/labconfig/default_setting_overrides.json")
-        settings.parent.mkdir(parents=True)
-        settings.write_text(json.dumps(SETTINGS))
-        yield {
-            **os.environ,
-            "JUPYTER_PATH": os.pathsep.join(filter(None, [f"{directory}/data", os.environ.get("JUPYTER_PATH")])),
-            "JUPYTER_CONFIG_PATH": f"{directory}/config",
-            "JUPYTER_RUNTIME_DIR": f"{directory}/runtime",
-            "EBPF_LAB_CACHE": str(cache.directory()),
-        }
+        yield env
     finally:
         # A kernel that is just ending removes its own file there: what vanishes meanwhile is no reason to stop.
         for _ in range(20):
@@ -71,24 +121,26 @@ def environment() -> Iterator[dict[str, str]]:
             time.sleep(0.1)
 
 
+def become(command: list[str]) -> None:
+    """Become a Jupyter server that somebody else starts (Binder, a hub, an editor), with the lab's kernel and settings.
+
+    Raises LabError when there is no such command.
+    """
+    # The command that belongs to this Python, before any other of that name.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    program = shutil.which(command[0], path=path)
+    if program is None:
+        raise LabError(f"There is no command {command[0]}.", "Name one of Jupyter's, such as jupyter-lab.")
+    _, env = prepare()
+    os.execve(program, command, {**env, "PATH": path})
+
+
 def lab(arguments: list[str]) -> int:
     """Run JupyterLab in the project until it ends; return its exit status."""
-    options = [
-        f"--ServerApp.root_dir={cache.PROJECT}",
-        f"--LabApp.default_url=/lab/tree/{FIRST}",
-        # The learner's own Python kernel has neither root nor BCC: one name to choose, and it works.
-        "--KernelSpecManager.allowed_kernelspecs={'ebpf'}",
-        "--KernelSpecManager.ensure_native_kernel=False",
-        "--MultiKernelManager.default_kernel_name=ebpf",
-        f"--FileCheckpoints.checkpoint_dir={cache.directory() / 'checkpoints'}",
-        # Nothing here asks the network for extensions or news.
-        "--LabApp.extension_manager=readonly",
-    ]
-    if os.geteuid() == 0:
-        options += ["--allow-root", "--no-browser"]
+    root = ["--allow-root", "--no-browser"] if os.geteuid() == 0 else []
     with environment() as env:
         server = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "jupyterlab", *options, *arguments], env=env
+            ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "jupyterlab", *root, *arguments], env=env
         )
         # Ctrl-C reaches JupyterLab as well, which asks whether it is meant; a request to end is passed on.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -4,6 +4,7 @@ Run as root they become an ordinary user first: no capabilities, no new privileg
 the lab's cache. Run as an ordinary user they are one already.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -166,14 +167,21 @@ def end(process: subprocess.Popen):
 
 @pytest.fixture
 def server(person):
-    """JupyterLab as `make lab` starts it: the process, its address and its token."""
+    """JupyterLab as `make lab` starts it."""
+    with listening(person, "open", "--", "--no-browser", *JUPYTER_OPTIONS) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def listening(person, *arguments):
+    """Give the Jupyter server that `python -m helpers.lab ARGUMENT…` is: the process, its address and its token."""
     start = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "helpers.lab", "open", "--", "--no-browser", f"--ServerApp.port={port}", *JUPYTER_OPTIONS]
+    command = [sys.executable, "-m", "helpers.lab", *arguments, f"--ServerApp.port={port}"]
     process = person.start(*command, stderr=subprocess.PIPE)
     for line in process.stderr:
-        found = re.search(r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)", line)
+        found = re.search(r"(http://127\.0\.0\.1:\d+\S*)/lab/tree\S*\?token=(\w+)", line)
         if found:
             break
     else:
@@ -189,8 +197,10 @@ def server(person):
         except urllib.error.URLError:
             time.sleep(0.1)
     process.after = time.monotonic() - start
-    yield process
-    end(process)
+    try:
+        yield process
+    finally:
+        end(process)
 
 
 def get(server, path, token=True):

@@ -9,7 +9,7 @@ import urllib.request
 import psutil
 import pytest
 
-from tests.lab.conftest import get
+from tests.lab.conftest import get, listening
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
@@ -61,3 +61,20 @@ def test_checkout_still_belongs_to_its_owner(person, server):
     owner = person.project.stat().st_uid
     strangers = [str(path) for path in person.project.rglob("*") if path.lstat().st_uid != owner]
     assert not strangers
+
+
+def test_gives_its_kernel_to_a_server_that_somebody_else_starts(person):
+    """As Binder and a hub do: their command, their port, their token, their base URL."""
+    command = ["jupyter-lab", "--no-browser", "--ServerApp.base_url=/user/ann/"]
+    with listening(person, "env", "--", *command) as server:
+        specs = json.loads(get(server, "/api/kernelspecs"))
+        assert list(specs["kernelspecs"]) == ["ebpf"] and specs["default"] == "ebpf"
+        opened = json.loads(get(server, "/lab/api/workspaces/default"))["data"]["layout-restorer:data"]["main"]["current"]
+        assert json.loads(get(server, "/api/contents/" + opened.removeprefix("notebook:")))["type"] == "notebook"
+    # Its runtime files outlive it, since the command took the place of the lab's process; the next one removes them.
+    person.python("from helpers.lab import serve\nwith serve.environment(): print(0)")
+
+
+def test_says_so_when_there_is_no_such_server(person):
+    done = person.lab("env", "--", "jupyter-nothing")
+    assert done.returncode == 1 and done.stderr.startswith("There is no command jupyter-nothing.")
