@@ -3,8 +3,10 @@
 The wire is a socket pair whose other end is a virtio-serial port in the guest (/dev/virtio-ports/wire).
 """
 
+import functools
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -47,8 +49,14 @@ def qemu() -> str:
     return path
 
 
+@functools.cache
 def qemu_version() -> str:
     return subprocess.run([qemu(), "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+
+
+def reads_without_writing() -> bool:
+    """Tell whether QEMU opens a guest's memory for reading only: before 8.2 it must be allowed to write what it only reads."""
+    return tuple(map(int, re.search(r"version (\d+)\.(\d+)", qemu_version()).groups())) >= (8, 2)
 
 
 class VM:
@@ -73,6 +81,8 @@ class VM:
         inherited = [wire_end, monitor_end] + ([open(state, "rb")] if state else [])
         self.console = deque(maxlen=40)
         memory = f"memory-backend-file,id=ram,size={MEMORY}M,mem-path={ram},share={'off' if state else 'on'}"
+        if state and reads_without_writing():
+            memory += ",readonly=on,rom=off"
         command = [
             *["setpriv", "--pdeathsig", "KILL", "--no-new-privs"],
             *[qemu(), *ACCELERATORS[accelerator], "-object", memory],

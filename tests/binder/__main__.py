@@ -110,7 +110,8 @@ def rehearse() -> int:
         first.close(), second.close()
     shown.say("cells that went wrong", str(len(errors)), not errors)
     shown.say("size of the image, unpacked", f"{build.size():6.2f} GB")
-    print("\n".join(errors), end="\n" if errors else "")
+    for error in errors[:5]:
+        print(f"  {error}")
     return bool(shown.failures)
 
 

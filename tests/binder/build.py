@@ -84,6 +84,8 @@ def build() -> None:
             *[f"--cap-add={name}" for name in CAPABILITIES],
             *[f"--build-arg=NB_USER={USER}", f"--build-arg=NB_UID={UID}"],
             *network_settings(Path(work)),
+            # Binder builds on machines without it, and this isolation would show this machine's.
+            "--volume=/dev/null:/dev/kvm",
             *[f"--tag={NAME}", f"--file={context / 'binder/Dockerfile'}", context],
         )
 
