@@ -12,7 +12,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 packages = $(shell sed -n 's/ *\# *$(1)\b.*//p' binder/apt.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab classroom test bench notebooks clean packages class-packages test-packages python vm
+.PHONY: help lab classroom test bench notebooks binder clean packages class-packages test-packages python vm
 
 help: ## show this list
 	@echo "Your first eBPF programs"
@@ -36,6 +36,11 @@ bench: python test-packages ## measure how fast events reach a DataFrame (as roo
 
 notebooks: vm ## run all notebooks in the lab and save them with their outputs
 	@$(PYTHON) -m tests.notebooks $(OPTIONS)
+
+binder: python ## build the Binder image and rehearse Binder with it (as root)
+	$(call install,$(call packages,host) $(call packages,binder))
+	@$(PYTHON) -m tests.binder build
+	@unshare --net $(PYTHON) -m tests.binder rehearse
 
 clean: ## remove everything that was built (in EBPF_LAB_CACHE)
 	rm -rf "$(EBPF_LAB_CACHE)"
