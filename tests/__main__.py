@@ -13,7 +13,6 @@ machine too; notebooks and browser are not measured, and neither is lab/guest.py
 """
 
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -25,17 +24,27 @@ from pathlib import Path
 from helpers.lab import cache
 
 PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout", "600"]
-IN_VM = [sys.executable, "-m", "helpers.lab", "run", "--timeout", "1800", "--", "python"]
+IN_LAB = [sys.executable, "-m", "helpers.lab", "run", "--timeout", "1800", "--"]
+IN_VM = ["env", "EBPF_LAB=vm", *IN_LAB]
 GROUPS = {
     "unit": [sys.executable, *PYTEST, "tests/unit"],
     "host": ["unshare", "--mount", "sh", "tests/with_headers.sh", sys.executable, *PYTEST, "tests/live"],
-    "vm": [*IN_VM, *PYTEST, "tests/live"],
+    "vm": [*IN_VM, "python", *PYTEST, "tests/live"],
     "lab": [sys.executable, *PYTEST, "tests/lab"],
     "classroom": [sys.executable, *PYTEST, "-s", "tests/classroom"],
     "notebooks": [sys.executable, *PYTEST, "tests/notebooks"],
     "browser": [sys.executable, *PYTEST, "tests/browser"],
 }
-WHERE = {"host": f"this machine, Linux {platform.release()}, as root", "vm": "the lab's virtual machine"}
+# Where each group runs, and how a command gets to the kernel that it traces.
+WHERE = {
+    "unit": ("this machine", None),
+    "host": ("this machine as root", []),
+    "vm": ("the lab's virtual machine", IN_VM),
+    "lab": ("this machine, lab from outside", None),
+    "classroom": ("this machine, lab from outside", None),
+    "notebooks": ("this machine, lab from outside", IN_LAB),
+    "browser": ("this machine, lab from outside", None),
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -46,8 +55,7 @@ def main(arguments: list[str]) -> int:
         sys.exit(f"No such group: {', '.join(unknown)}. There are {', '.join(GROUPS)}.")
     rows, counts = [], {"passed": 0, "failed": 0, "skipped": 0}
     for group in chosen or GROUPS:
-        outside = group in ("lab", "classroom", "notebooks", "browser")
-        where = WHERE.get(group, "this machine, lab from outside" if outside else "this machine")
+        where = place(group)
         if group in ("host", "classroom") and os.geteuid() != 0:
             rows.append((group, "needs root: sudo make test", "", where))
             continue
@@ -88,6 +96,15 @@ class Coverage:
         for task in (["combine", "--quiet"], ["report", "--skip-empty", "--show-missing"]):
             subprocess.run([sys.executable, "-m", "coverage", *task], cwd=cache.PROJECT)
         shutil.rmtree(self.folder)
+
+
+def place(group: str) -> str:
+    """Where a group runs, with the kernel that it traces: asked there, because $EBPF_LAB_SUITE may choose another one."""
+    where, enter = WHERE[group]
+    if enter is None:
+        return where
+    asked = subprocess.run([*enter, "uname", "-r"], cwd=cache.PROJECT, stdout=subprocess.PIPE, text=True)
+    return f"{where}, Linux {asked.stdout.strip() or '(no answer)'}"
 
 
 def run(command: list[str]) -> tuple[int, dict[str, int]]:
