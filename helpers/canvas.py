@@ -13,10 +13,11 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 OTHERS = "#8C8C8C"
 TIMES = ("time_ns", "time", "ts_ns", "ts", "start_ns")
 PROCESSES = ("comm", "task", "name")
-STYLE = {"font.size": 11.5, "axes.titlesize": 11.5, "axes.titleweight": "bold", "axes.spines.top": False,
-         "axes.spines.right": False, "axes.axisbelow": True,
+STYLE = {"font.size": 11.5, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
          "text.color": "black", "axes.labelcolor": "black", "xtick.color": "black", "ytick.color": "black",
          "figure.facecolor": "white", "axes.facecolor": "white", "axes.edgecolor": "#444444"}
+# Not in STYLE: `ax.set_title()` asks for these when it is called, in a notebook long after `styled` has ended.
+plt.rcParams.update({"axes.titlesize": 11.5, "axes.titleweight": "bold"})
 
 
 @contextmanager

@@ -67,7 +67,8 @@ class exercise:
     def has_columns(self, df, *columns, rows=None):
         """`df` is a DataFrame with these columns, and `rows` rows (any number but zero when None)."""
         import pandas as pd
-        self.that(isinstance(df, pd.DataFrame), f"A DataFrame is needed here, but this is {_a(df)}.")
+        self.that(isinstance(df, pd.DataFrame),
+                  f"A DataFrame is needed here (what `to_dataframe()` returns), but this is {_a(df)}.")
         missing = [name for name in columns if name not in df]
         self.that(not missing, f"The frame has no column {_listed(missing)}; it has {_listed(df.columns)}.")
         self.that(len(df), "The frame has the right columns but no rows: nothing was recorded while it was collected.")
@@ -142,9 +143,8 @@ class exercise:
         expected, calls = self.made.calls * each, f"{self.made.calls} fresh calls by {self.made[0].name}"
         self.that(found or not expected, f"{calls} gave no {what}. Is the program attached, and to the right function?")
         self.that(found >= expected, f"{calls} should give {expected} {what}, but only {found} came.")
-        older = "Is an older program still attached? Call detach_all() before BPF(…)."
-        advice = older if each else "Are they filtered out?"
-        self.that(found == expected, f"{calls} should give {expected} {what}, but {found} came. {advice}")
+        self.that(found == expected, f"{calls} should give {expected} {what}, but {found} came. "
+                  "Is an older program still attached? Call detach_all() before BPF(…).")
 
     def _say(self, state, verdict, words):
         mark, strong, pale = state

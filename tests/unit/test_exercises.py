@@ -73,7 +73,7 @@ def test_a_value_left_from_an_earlier_run_does_not_count(cell, cells, is_open):
 
 
 @pytest.mark.parametrize("answer, sentence", [
-    (5, "A DataFrame is needed here, but this is a value of type int."),
+    (5, "A DataFrame is needed here (what `to_dataframe()` returns), but this is a value of type int."),
     (RIGHT[["comm"]], "The frame has no column `pid`; it has `comm`."),
     (RIGHT[:0], "The frame has the right columns but no rows"),
     (RIGHT[:2], "The frame should have 3 rows and has 2."),
@@ -132,7 +132,7 @@ class Counter:
     (0, 1, "fresh calls by sync gave no counts. Is the program attached"),
     (1, 2, "counts, but only "),
     (2, 1, "Call detach_all() before BPF(…)."),
-    (1, 0, "Are they filtered out?"),
+    (1, 0, "should give 0 counts, but "),
 ])
 def test_what_fresh_calls_tell(cell, step, each, sentence):
     counter = Counter(step)
