@@ -36,7 +36,8 @@ class Kernel:
         session = {"path": notebook, "name": Path(notebook).name, "type": "notebook", "kernel": {"name": "ebpf"}}
         kernel = json.loads(server.ask("/api/sessions", session))["kernel"]["id"]
         address = server.address.replace("http:", "ws:") + f"/api/kernels/{kernel}/channels"
-        self.socket = websocket.create_connection(address, header=[f"Authorization: token {server.token}"], timeout=PATIENCE)
+        header = [f"Authorization: token {server.token}"]
+        self.socket = websocket.create_connection(address, header=header, timeout=PATIENCE)
         self._ask("kernel_info_request", {})
         self.ready = time.monotonic() - start
 
