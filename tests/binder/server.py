@@ -29,7 +29,7 @@ class Server:
 
 
 class Kernel:
-    """The kernel of a notebook that was just opened; it has answered once when this is made, after ``ready`` seconds."""
+    """The kernel of a notebook just opened; once this is made it has answered, after ``ready`` seconds."""
 
     def __init__(self, server: Server, notebook: str):
         start = time.monotonic()
