@@ -1,4 +1,4 @@
-"""Jupyter on the notebooks with the kernel `ebpf`: JupyterLab on this machine, or whatever server somebody else starts."""
+"""Jupyter on the notebooks with the kernel `ebpf`: JupyterLab here, or a server that somebody else starts."""
 
 import contextlib
 import json

@@ -105,7 +105,8 @@ def rehearse() -> int:
         start = time.monotonic()
         errors += run_notebook(second, "notebooks/04_perf_output_to_dataframe.ipynb")
         shown.seconds("all of notebook 04", time.monotonic() - start)
-        errors += [f"notebook 01's kernel afterwards: {error}" for error in [first.execute("run_sync(times=1)")] if error]
+        if error := first.execute("run_sync(times=1)"):
+            errors.append(f"notebook 01's kernel afterwards: {error}")
         shown.memory("most memory with two labs", memory)
         first.close(), second.close()
     shown.say("cells that went wrong", str(len(errors)), not errors)

@@ -65,7 +65,8 @@ def network_settings(folder: Path) -> list[str]:
     found = dict(re.findall(r"^(?:global|install)\.([\w-]+)='(.*)'$", said.stdout, re.MULTILINE))
     wanted = {key: found[key] for key in ("index-url", "trusted-host", "proxy") if key in found}
     settings = folder / "pip.conf"
-    settings.write_text("\n".join(["[global]", "cert = /run/certificates", *(f"{k} = {v}" for k, v in wanted.items())]) + "\n")
+    lines = ["[global]", "cert = /run/certificates", *(f"{key} = {value}" for key, value in wanted.items())]
+    settings.write_text("\n".join(lines) + "\n")
     return [f"--volume={settings}:/etc/pip.conf:ro", f"--volume={CERTIFICATES}:/run/certificates:ro"]
 
 
@@ -88,6 +89,8 @@ def build() -> None:
             "--volume=/dev/null:/dev/kvm",
             *[f"--tag={NAME}", f"--file={context / 'binder/Dockerfile'}", context],
         )
+    # The layers of this image stay, those of the one before it go.
+    buildah("rmi", "--prune", stdout=subprocess.DEVNULL)
 
 
 def configuration() -> dict:

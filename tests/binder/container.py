@@ -23,7 +23,8 @@ def seccomp() -> dict:
     for rule in profile["syscalls"]:
         includes, excludes = rule.get("includes") or {}, rule.get("excludes") or {}
         if "amd64" in includes.get("arches", ["amd64"]) and "caps" not in includes and "arches" not in excludes:
-            rules.append({key: rule[key] for key in ("names", "action", "args", "errnoRet") if rule.get(key) is not None})
+            keys = ("names", "action", "args", "errnoRet")
+            rules.append({key: rule[key] for key in keys if rule.get(key) is not None})
     return {
         "defaultAction": profile["defaultAction"],
         "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
@@ -93,9 +94,8 @@ def running(command: list[str]):
         runc = ["runc", "--root", f"{bundle}/state"]
         said = Path(bundle, "said")
         with said.open("wb") as output:
-            process = subprocess.Popen(
-                [*runc, "run", "--bundle", bundle, name], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-            )
+            start = [*runc, "run", "--bundle", bundle, name]
+            process = subprocess.Popen(start, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
         memory = None
         try:
             while not Path(bundle, "state", name, "state.json").exists() and process.poll() is None:

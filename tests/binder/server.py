@@ -29,14 +29,15 @@ class Server:
 
 
 class Kernel:
-    """The kernel of a notebook that was just opened; it has answered once when this is made, after ``ready`` seconds."""
+    """The kernel of a notebook just opened; once this is made it has answered, after ``ready`` seconds."""
 
     def __init__(self, server: Server, notebook: str):
         start = time.monotonic()
         session = {"path": notebook, "name": Path(notebook).name, "type": "notebook", "kernel": {"name": "ebpf"}}
         kernel = json.loads(server.ask("/api/sessions", session))["kernel"]["id"]
         address = server.address.replace("http:", "ws:") + f"/api/kernels/{kernel}/channels"
-        self.socket = websocket.create_connection(address, header=[f"Authorization: token {server.token}"], timeout=PATIENCE)
+        header = [f"Authorization: token {server.token}"]
+        self.socket = websocket.create_connection(address, header=header, timeout=PATIENCE)
         self._ask("kernel_info_request", {})
         self.ready = time.monotonic() - start
 
