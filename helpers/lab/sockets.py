@@ -56,6 +56,8 @@ def join(files: dict[str, int]):
 
 
 async def serve(files: dict[str, int]):
+    # This process ends while connections are open, and that is no news.
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
     for path, port in files.items():
         await asyncio.start_unix_server(functools.partial(connect, port), path)
     await asyncio.Event().wait()

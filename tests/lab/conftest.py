@@ -92,6 +92,7 @@ def person(built, tmp_path_factory):
         subprocess.run(["cp", "-a", "--sparse=always", built, directory], check=True)
         subprocess.run(["chown", "-R", f"{UID}:{UID}", project, directory / built.name], check=True)
         os.chown(directory, UID, UID)
+        directory.chmod(0o700)
         os.chown(home, UID, UID)
         yield Person(home, directory, project, [*inside, *as_user(UID)])
 
