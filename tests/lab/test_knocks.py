@@ -82,9 +82,11 @@ def test_restarted_in_mid_collection(person, happened):
         seen = []
         with jupyter(), Kernel() as kernel:
             for number in range({times}):
-                kernel.client.execute(COLLECTING)
+                cell = kernel.client.execute(COLLECTING)
                 while True:
                     message = kernel.client.get_iopub_msg(timeout=100)
+                    if message["parent_header"].get("msg_id") != cell:
+                        continue
                     assert message["msg_type"] != "error", message["content"]
                     if message["content"].get("text", "").startswith("collecting"):
                         break
