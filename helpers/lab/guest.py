@@ -12,6 +12,7 @@ import gc
 import json
 import os
 import random
+import resource
 import shlex
 import signal
 import struct
@@ -142,6 +143,8 @@ def wait_for_thaw(app, wire):
     send(wire, started=True)
     if "command" in request:
         run(request["command"], wire)
+    else:
+        limit_memory()
 
 
 def become(request):
@@ -158,6 +161,16 @@ def become(request):
     time.tzset()
     sys.path.insert(0, project)
     os.chdir(request["directory"])
+
+
+def limit_memory():
+    """Have Python raise MemoryError before the kernel, out of pages, kills it; RLIMIT_DATA in getrlimit(2)."""
+
+    def kilobytes(path, name):
+        return next(int(line.split()[1]) for line in open(path) if line.startswith(name))
+
+    room = kilobytes("/proc/self/status", "VmData:") + kilobytes("/proc/meminfo", "MemAvailable:") * 9 // 10
+    resource.setrlimit(resource.RLIMIT_DATA, (room * 1024, resource.RLIM_INFINITY))
 
 
 def mount(*arguments):

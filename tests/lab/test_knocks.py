@@ -105,26 +105,31 @@ def test_restarted_in_mid_collection(person, happened):
 
 
 def test_guest_without_memory(person, happened):
-    """The kernel of the guest kills Python: Jupyter sees the end, the terminal says why, and ↻ helps."""
+    """A cell gets MemoryError and the next one works. Where even that is overrun, the terminal says why, and ↻ helps."""
     said = person.home / "said"
     seen = person.python(
         f"""
         import json, time
         from tests.lab.kernels import Kernel, jupyter
         with jupyter(), open("{said}", "w") as file, Kernel(stderr=file) as kernel:
+            too_much = "everything = [bytearray(b'x' * (1 << 20)) for _ in range(4000)]"
+            told = kernel.execute(f"try:\n    {{too_much}}\nexcept MemoryError:\n    print('no room')")
+            told += kernel.execute("from bcc import BPF; print(len(BPF(text='BPF_ARRAY(one, u64, 1);')['one']))")
             kernel.execute("import resource; resource.setrlimit(resource.RLIMIT_DATA, (-1, -1))")
-            kernel.client.execute("everything = [bytearray(b'x' * (1 << 20)) for _ in range(4000)]")
+            kernel.client.execute(too_much)
             start = time.monotonic()
             while kernel.manager.is_alive() and time.monotonic() < start + 60:
                 time.sleep(0.1)
             alive, took = kernel.manager.is_alive(), time.monotonic() - start
             kernel.manager.restart_kernel(now=True)
             kernel.client.wait_for_ready(timeout=60)
-            print(json.dumps({{"alive": alive, "took": took, "again": kernel.execute("print(6 * 7)")}}))
+            print(json.dumps({{"told": told, "alive": alive, "took": took, "again": kernel.execute("print(6 * 7)")}}))
         """
     )
     told = said.read_text()
     said.unlink()
+    assert seen["told"] == "no room\n1\n"
     assert not seen["alive"] and seen["again"] == "42\n"
     assert "virtual machine ended by itself" in told and "Out of memory: Killed process" in told
-    happened("a cell takes more memory than the guest has", f"ended after {seen['took']:.0f} s, said why; a fresh kernel works")
+    happened("a cell takes more memory than the guest has", "MemoryError, and the next cell works")
+    happened("the same, without the limit", f"ended after {seen['took']:.0f} s, said why; a fresh kernel works")
