@@ -149,7 +149,7 @@ class exercise:
     def _say(self, state, verdict, words):
         mark, strong, pale = state
         head = f"Exercise {self.number}: {verdict}."
-        code = r"<code style='color:inherit;background:none'>\1</code>"
+        code = r"<code style='color:#1F2328;background:none'>\1</code>"
         body = re.sub("`([^`]+)`", code, html.escape(words))
         Shown(f"{mark} {head} {words}".rstrip(), html=(
             f'<div style="border-left:5px solid {strong};background:{pale};color:#1F2328;padding:.5em .8em">'
