@@ -23,7 +23,7 @@ from tests.lab.conftest import as_user, built, end, within_reach  # noqa: F401
 
 # How many run notebook 01 at once. Three run its first program; if the number is given, they run all of it.
 NUMBER = int(os.environ.get("STUDENTS", 3))
-FIRST_UID = 200_000 + os.getpid() % 10_000 * 32  # nobody else's, not even another class's
+FIRST_UID = 20_000 + os.getpid() % 1_000 * 32  # nobody else's, not even another class's
 
 CONFIG = """
 load_subconfig({config!r})
