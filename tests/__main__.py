@@ -4,7 +4,7 @@
     host        this machine as root: collectors on tracepoints
     vm          the same tests in the lab's virtual machine: collectors on kernel probes
     lab         the virtual machine and Jupyter's kernel from outside, as an ordinary user
-    classroom   JupyterHub as root, with three students; STUDENTS=10 makes it ten, and all of notebook 01
+    classroom   JupyterHub as root, with three students; STUDENTS=10 makes it ten, WHOLE=1 all of notebook 01
     notebooks   every notebook: twice, with solutions, with wrong answers
     browser     JupyterLab in a real browser
 
