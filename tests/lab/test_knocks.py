@@ -113,7 +113,7 @@ def test_guest_without_memory(person, happened):
         from tests.lab.kernels import Kernel, jupyter
         with jupyter(), open("{said}", "w") as file, Kernel(stderr=file) as kernel:
             too_much = "everything = [bytearray(b'x' * (1 << 20)) for _ in range(4000)]"
-            told = kernel.execute(f"try:\n    {{too_much}}\nexcept MemoryError:\n    print('no room')")
+            told = kernel.execute(f"try:\\n    {{too_much}}\\nexcept MemoryError:\\n    print('no room')")
             told += kernel.execute("from bcc import BPF; print(len(BPF(text='BPF_ARRAY(one, u64, 1);')['one']))")
             kernel.execute("import resource; resource.setrlimit(resource.RLIMIT_DATA, (-1, -1))")
             kernel.client.execute(too_much)
