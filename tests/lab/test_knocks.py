@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import urllib.error
-import urllib.request
 
 import nbformat
 import pytest
@@ -27,17 +26,10 @@ def small_disk(person):
     subprocess.run([*outside, "rmdir", folder], check=True)
 
 
-def ask(server, path, method, data=None):
-    body = json.dumps(data).encode() if data else None
-    request = urllib.request.Request(server.address + path, method=method, data=body)
-    request.add_header("Authorization", f"token {server.token}")
-    urllib.request.urlopen(request, timeout=30).close()
-
-
 def save(server, path, notebook):
     """Save a notebook as JupyterLab does: by Jupyter's contents API. Return None, or the words of the refusal."""
     try:
-        ask(server, f"/api/contents/{path}", method="PUT", data={"type": "notebook", "content": notebook})
+        server.web.ask(f"/api/contents/{path}", {"type": "notebook", "content": notebook}, "PUT")
     except urllib.error.HTTPError as error:
         return json.load(error)["message"]
 
@@ -58,13 +50,13 @@ def test_disk_full_while_saving(person, small_disk, server, happened, full):
     person.run("rm", "-f", str(small_disk / "ballast"))
     assert save(server, path, old) is None
     assert person.run("ls", "-A", str(small_disk)).stdout == "mine.ipynb\n"
-    ask(server, f"/api/contents/{path}", method="DELETE")
+    server.web.ask(f"/api/contents/{path}", method="DELETE")
     happened(f"the disk is {full} full while a notebook saves", f"Jupyter says: {told.partition(': ')[0]}: … {told[told.index('No'):][:23]}")
 
 
 def test_restarted_in_mid_collection(person, happened):
     """↻ while a cell collects, kindly and by force: the fresh kernel works, and this side holds what it held."""
-    times = max(3, KNOCKS // 3)
+    times = max(3, KNOCKS // 2)
     first, last = person.python(
         f"""
         import json, os, psutil
@@ -99,7 +91,8 @@ def test_restarted_in_mid_collection(person, happened):
         timeout=60 * times,
     )
     grown = last.pop("MB") - first.pop("MB")
-    assert last == first and grown < 5 + times / 10
+    # QEMU opens a file more or less from time to time; what leaked would leak again and again.
+    assert all(last[name] <= first[name] + 1 for name in first) and grown < 5 + times / 10, (first, last, grown)
     words = ", ".join(f"{number} {what}" for what, number in last.items())
     happened(f"↻ in mid-collection, {times} times", f"after the first and the last: {words}; {grown} MB more")
 
