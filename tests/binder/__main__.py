@@ -17,7 +17,7 @@ import nbformat
 
 from helpers.lab import cache
 from tests.binder import build, container
-from tests.binder.server import Kernel, Server
+from tests.jupyter import Kernel, Server
 
 PORT = 8888
 KERNEL_READY, FIRST_EVENT = 5, 12  # seconds that may pass
@@ -54,7 +54,7 @@ def answering(server: Server, said: Path) -> None:
     """Wait until JupyterLab's page comes."""
     for _ in range(1200):
         try:
-            server.ask("/lab")
+            server.page("/lab")
             return
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.05)
@@ -66,7 +66,7 @@ def run_notebook(kernel: Kernel, name: str, hear=lambda text: None) -> list[str]
     errors = []
     for number, cell in enumerate(nbformat.read(cache.PROJECT / name, as_version=4).cells):
         if cell.cell_type == "code":
-            error = kernel.execute(cell.source, hear)
+            _, error = kernel.execute(cell.source, hear)
             if bool(error) != ("raises-exception" in cell.metadata.get("tags", [])):
                 errors.append(f"{name}, cell {number}: {error or 'should have failed'}")
     return errors
@@ -81,9 +81,9 @@ def rehearse() -> int:
     with container.running(binders_command(base_url, token)) as (memory, said):
         answering(server, said)
         shown.seconds("JupyterLab answers, after container start", time.monotonic() - start)
-        specs = server.get("/api/kernelspecs")
+        specs = server.ask("/api/kernelspecs")
         shown.say("kernels to choose from", ", ".join(specs["kernelspecs"]), list(specs["kernelspecs"]) == ["ebpf"])
-        opened = server.get("/lab/api/workspaces/default")["data"]["layout-restorer:data"]["main"]["current"]
+        opened = server.ask("/lab/api/workspaces/default")["data"]["layout-restorer:data"]["main"]["current"]
         shown.say("JupyterLab opens with", opened, opened == "notebook:notebooks/00_start_here.ipynb")
         shown.memory("most memory, JupyterLab alone", memory)
 
@@ -105,7 +105,7 @@ def rehearse() -> int:
         start = time.monotonic()
         errors += run_notebook(second, "notebooks/04_perf_output_to_dataframe.ipynb")
         shown.seconds("all of notebook 04", time.monotonic() - start)
-        if error := first.execute("run_sync(times=1)"):
+        if error := first.execute("run_sync(times=1)")[1]:
             errors.append(f"notebook 01's kernel afterwards: {error}")
         shown.memory("most memory with two labs", memory)
         first.close(), second.close()

@@ -18,7 +18,7 @@ class Page:
 
     def __init__(self, page, server, path):
         self.page = page
-        page.goto(f"{server.address}/lab/tree/{path}?token={server.token}&reset")
+        page.goto(f"{server.web.address}/lab/tree/{path}?token={server.web.token}&reset")
         page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
         self.wait_until_idle()
 

@@ -4,7 +4,6 @@ All of it lives in a mount namespace with an /etc of its own, so that the accoun
 """
 
 import contextlib
-import json
 import os
 import secrets
 import socket
@@ -12,13 +11,12 @@ import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 from pathlib import Path
 
 import psutil
 import pytest
-import websocket
 
+from tests.jupyter import Kernel, Server
 from tests.lab.conftest import as_user, built, end, within_reach  # noqa: F401
 
 # How many run notebook 01 at once.
@@ -56,15 +54,15 @@ class School:
     """A hub and its students; everything lies below ``folder``."""
 
     def __init__(self, folder: Path, inside: list[str]):
-        self.folder, self.inside, self.token, self.students = folder, inside, secrets.token_hex(16), []
+        self.folder, self.inside, self.students = folder, inside, []
         with contextlib.ExitStack() as stack:
             free = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
             ports = [server.getsockname()[1] for server in free]
-        self.address = f"127.0.0.1:{ports[0]}"
+        self.web = Server(f"http://127.0.0.1:{ports[0]}", secrets.token_hex(16))
         course, config, state, self.log = folder / "course", folder / "config.py", folder / "hub", folder / "log"
         state.mkdir(mode=0o700)
         config.touch(mode=0o600)
-        config.write_text(CONFIG.format(config=f"{course}/binder/jupyterhub_config.py", token=self.token, ports=ports))
+        config.write_text(CONFIG.format(config=f"{course}/binder/jupyterhub_config.py", token=self.web.token, ports=ports))
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [*inside, "env", f"--chdir={state}", sys.executable, "-m", "jupyterhub", "-f", config],
@@ -75,20 +73,11 @@ class School:
             )
         for _ in range(300):
             with contextlib.suppress(urllib.error.URLError):
-                self.ask("/hub/api/")
+                self.web.ask("/hub/api/")
                 return
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.1)
         pytest.fail(f"JupyterHub does not answer:\n{self.log.read_text()}")
-
-    def ask(self, path: str, data=None, method=None, token=None):
-        """Return a JSON answer of the hub or of a student's server. Raises urllib.error.HTTPError."""
-        body = None if data is None else json.dumps(data).encode()
-        request = urllib.request.Request(f"http://{self.address}{path}", body, method=method)
-        request.add_header("Authorization", f"token {token or self.token}")
-        with urllib.request.urlopen(request, timeout=150) as answer:
-            text = answer.read()
-        return json.loads(text) if text else None
 
     def close(self):
         end(self.process)
@@ -116,14 +105,15 @@ class Student:
 
     def start(self):
         with contextlib.suppress(urllib.error.HTTPError):
-            self.school.ask(f"/hub/api/users/{self.name}", {}, "POST")
-        self.token = self.school.ask(f"/hub/api/users/{self.name}/tokens", {}, "POST")["token"]
-        self.ask(f"/hub/api/users/{self.name}/server", {}, "POST")
-        self.wait(lambda: self.ask(f"/hub/api/users/{self.name}")["servers"].get("", {}).get("ready"))
+            self.school.web.ask(f"/hub/api/users/{self.name}", {})
+        token = self.school.web.ask(f"/hub/api/users/{self.name}/tokens", {})["token"]
+        self.web = Server(self.school.web.address, token)
+        self.web.ask(f"/hub/api/users/{self.name}/server", {})
+        self.wait(lambda: self.web.ask(f"/hub/api/users/{self.name}")["servers"].get("", {}).get("ready"))
 
     def stop(self):
-        self.ask(f"/hub/api/users/{self.name}/server", method="DELETE")
-        self.wait(lambda: not self.ask(f"/hub/api/users/{self.name}")["servers"])
+        self.web.ask(f"/hub/api/users/{self.name}/server", method="DELETE")
+        self.wait(lambda: not self.web.ask(f"/hub/api/users/{self.name}")["servers"])
 
     def wait(self, condition, seconds=120):
         deadline = time.monotonic() + seconds
@@ -131,51 +121,10 @@ class Student:
             assert time.monotonic() < deadline, self.school.log.read_text()[-5000:]
             time.sleep(0.2)
 
-    def ask(self, path: str, data=None, method=None):
-        return self.school.ask(path, data, method, self.token)
-
     def open(self, notebook: str):
         """Open a notebook, which gives it a kernel."""
-        start = time.monotonic()
-        session = {"path": f"notebooks/{notebook}", "name": notebook, "type": "notebook", "kernel": {"name": "ebpf"}}
-        self.kernel = self.ask(f"/user/{self.name}/api/sessions", session, "POST")["kernel"]["id"]
-        self.connect()
-        self.execute("None")
-        self.ready_after = time.monotonic() - start
-
-    def connect(self):
-        address = f"ws://{self.school.address}/user/{self.name}/api/kernels/{self.kernel}/channels"
-        self.socket = websocket.create_connection(address, header=[f"Authorization: token {self.token}"], timeout=900)
-
-    def send(self, code: str) -> str:
-        """Have a cell run; return the number of the message."""
-        number = secrets.token_hex(8)
-        header = {"msg_id": number, "msg_type": "execute_request", "username": "", "session": number, "version": "5.3"}
-        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
-        empty = {"parent_header": {}, "metadata": {}, "buffers": []}
-        self.socket.send(json.dumps({"header": header, "content": content, "channel": "shell", **empty}))
-        return number
-
-    def execute(self, code: str) -> tuple[str, str]:
-        """Run a cell; return what it printed or showed as text, and its error ("" if there was none)."""
-        number = self.send(code)
-        text, error, ended = "", "", set()
-        while ended != {"idle", "reply"}:
-            message = json.loads(self.socket.recv())
-            if message["parent_header"].get("msg_id") != number:
-                continue
-            kind, content = message["msg_type"], message["content"]
-            if kind == "stream":
-                text += content["text"]
-            elif kind in ("execute_result", "display_data"):
-                text += content["data"].get("text/plain", "") + "\n"
-            elif kind == "error":
-                error = f"{content['ename']}: {content['evalue']}"
-            elif kind == "execute_reply":
-                ended.add("reply")
-            elif kind == "status" and content["execution_state"] == "idle":
-                ended.add("idle")
-        return text, error
+        here = Server(f"{self.web.address}/user/{self.name}", self.web.token)
+        self.kernel = Kernel(here, f"notebooks/{notebook}")
 
     def processes(self) -> list[psutil.Process]:
         found = []

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from helpers.lab import cache
+from tests.lab.conftest import memory_file
 
 NOTEBOOK = "01_hello_trace_pipe.ipynb"
 
@@ -68,7 +69,7 @@ tries("change the cache", lambda: open(os.path.dirname(cache) + "/mine", "w"))
 def students(school):
     """Everybody has notebook 01 open, and has opened it at the same time."""
     everybody(school.students, lambda student: student.open(NOTEBOOK))
-    print("seconds until the first cell can run:", [round(student.ready_after, 1) for student in school.students])
+    print("seconds until the first cell can run:", [round(student.kernel.ready, 1) for student in school.students])
     return school.students
 
 
@@ -89,11 +90,11 @@ def test_all_run_notebook_01_at_once_and_see_their_own_events(students):
 
     def run(student):
         for cell in code:
-            text, error = student.execute(cell.source)
+            text, error = student.kernel.execute(cell.source)
             assert not error or "raises-exception" in cell.metadata.get("tags", []), f"{student.name}: {error}"
             if "SIGINT" in cell.source:
                 assert text.count("Hello World!") == 3, text
-        text, error = student.execute(MINE.replace("NAME", student.name))
+        text, error = student.kernel.execute(MINE.replace("NAME", student.name))
         assert not error, error
 
     everybody(students, run)
@@ -101,7 +102,7 @@ def test_all_run_notebook_01_at_once_and_see_their_own_events(students):
 
     def fire(student):
         together.wait()
-        return student.execute(FIRE)
+        return student.kernel.execute(FIRE)
 
     for student, (text, error) in zip(students, everybody(students, fire), strict=True):
         said = [line.partition("bpf_trace_printk: ")[2] for line in text.splitlines()]
@@ -142,8 +143,8 @@ def test_another_student_reaches_nothing(students):
     names = os.listdir(runtime)
     sockets = [name for name in names if "-ipc-" in name]
     files = [name for name in names if name.endswith(".json")]
-    assert len(sockets) == 5 and f"kernel-{owner.kernel}.json" in files
-    ram = next(part.partition("mem-path=")[2].split(",")[0] for part in qemu.cmdline() if "mem-path=" in part)
+    assert len(sockets) == 5 and f"kernel-{owner.kernel.id}.json" in files
+    ram = memory_file(qemu)
     (template,) = (owner.school.folder / "cache").glob("template-*")
     code = f"FILES, SOCKETS = {files!r}, {sockets!r}\n{REACH}"
     arguments = [runtime, ram, owner.desk, template, jupyter.pid, qemu.pid]
@@ -165,10 +166,10 @@ def test_the_kernels_have_no_ports(students):
         ]
         assert len(listening) == 1 and listening[0][1].ip == "127.0.0.1", listening
     owner, other = students[0], students[1]
-    assert owner.ask(f"/user/{owner.name}/api/kernels")[0]["id"] == owner.kernel
-    for path in ("api/kernels", "api/contents", f"api/kernels/{owner.kernel}"):
+    assert owner.web.ask(f"/user/{owner.name}/api/kernels")[0]["id"] == owner.kernel.id
+    for path in ("api/kernels", "api/contents", f"api/kernels/{owner.kernel.id}"):
         with pytest.raises(urllib.error.HTTPError, match="40[34]"):
-            other.ask(f"/user/{owner.name}/{path}")
+            other.web.ask(f"/user/{owner.name}/{path}")
     with pytest.raises(urllib.error.HTTPError, match="403"):
         port = listening[0][1].port
         urllib.request.urlopen(f"http://127.0.0.1:{port}/user/{student.name}/api/kernels", timeout=30).close()
@@ -182,20 +183,20 @@ def test_kill_in_one_machine_hurts_nobody_else(students):
     """`kill -9 -1` as root in one's own machine: Jupyter starts that one again, and the others have noticed nothing."""
     victim, *others = students
     for student in others:
-        student.execute("kept = 42")
+        student.kernel.execute("kept = 42")
     before = {student: {p.pid for p in student.processes()} for student in others}
     old = victim.process("qemu-system").pid
-    victim.socket.close()
-    victim.connect()
-    victim.send("import subprocess; subprocess.run(['sh', '-c', 'kill -9 -1'])")
+    victim.kernel.close()
+    victim.kernel.connect()
+    victim.kernel.send("import subprocess; subprocess.run(['sh', '-c', 'kill -9 -1'])")
     victim.wait(lambda: not psutil.pid_exists(old), 30)
     for student in others:
-        assert student.execute("print(kept)") == ("42\n", "")
+        assert student.kernel.execute("print(kept)") == ("42\n", "")
         assert {p.pid for p in student.processes()} == before[student]
     victim.wait(lambda: any("qemu-system" in p.name() for p in victim.processes()), 60)
-    victim.socket.close()
-    victim.connect()
-    assert victim.execute("print(6 * 7)") == ("42\n", "")
+    victim.kernel.close()
+    victim.kernel.connect()
+    assert victim.kernel.execute("print(6 * 7)") == ("42\n", "")
 
 
 def test_desk_keeps_the_students_work_and_gets_what_is_new(school, students):
@@ -228,7 +229,7 @@ def test_who_may_log_in(school, students):
 def log_in(school, name, password) -> int:
     jar = http.cookiejar.CookieJar()
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
-    address = f"http://{school.address}/hub/login"
+    address = f"{school.web.address}/hub/login"
     browser.open(address, timeout=30).close()
     xsrf = next(cookie.value for cookie in jar if cookie.name == "_xsrf")
     form = urllib.parse.urlencode({"username": name, "password": password, "_xsrf": xsrf}).encode()

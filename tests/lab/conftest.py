@@ -18,13 +18,13 @@ import textwrap
 import threading
 import time
 import urllib.error
-import urllib.request
 from pathlib import Path
 
 import psutil
 import pytest
 
 from helpers.lab import cache, image, serve, template
+from tests.jupyter import Server
 
 UID = 12345
 # The browser tests look into JupyterLab itself, to know when it is done.
@@ -175,6 +175,11 @@ def traces(person) -> set[str]:
     return found
 
 
+def memory_file(qemu: psutil.Process) -> str:
+    """The file that a machine's memory is mapped from."""
+    return next(part.partition("mem-path=")[2].split(",")[0] for part in qemu.cmdline() if "mem-path=" in part)
+
+
 def end(process: subprocess.Popen):
     """End a process started by a test, kindly and then not."""
     process.send_signal(signal.SIGTERM)
@@ -194,7 +199,7 @@ def server(person):
 
 @contextlib.contextmanager
 def listening(person, *arguments):
-    """Give the Jupyter server that `python -m helpers.lab ARGUMENT…` is: the process, its address and its token."""
+    """Give the Jupyter server that `python -m helpers.lab ARGUMENT…` is: the process, with the server as `web`."""
     start = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -206,13 +211,13 @@ def listening(person, *arguments):
             break
     else:
         pytest.fail("JupyterLab did not say where it listens")
-    process.address, process.token = found.groups()
+    process.web = Server(*found.groups())
     # It goes on writing its log, and would wait for ever for somebody to read it.
     threading.Thread(target=process.stderr.read, daemon=True).start()
     while True:
         # The address is said a moment before it answers.
         try:
-            get(process, "/api")
+            process.web.page("/api")
             break
         except urllib.error.URLError:
             time.sleep(0.1)
@@ -221,11 +226,3 @@ def listening(person, *arguments):
         yield process
     finally:
         end(process)
-
-
-def get(server, path, token=True):
-    request = urllib.request.Request(server.address + path)
-    if token:
-        request.add_header("Authorization", f"token {server.token}")
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return answer.read()

@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.lab.conftest import UID, as_user
-from tests.lab.test_server import jupyter_of, post
+from tests.lab.conftest import UID, as_user, memory_file
+from tests.lab.test_server import jupyter_of
 
 pytestmark = [
     pytest.mark.usefixtures("leaves_nothing"),
@@ -58,7 +58,7 @@ for port in sys.argv[2:]:
 
 
 def test_another_computer_reaches_neither_jupyter_nor_a_machine(person, server):
-    post(server, "/api/kernels")
+    server.web.ask("/api/kernels", {"name": "ebpf"})
     with open_kernel(person) as kernel_ports, socket.create_server(("0.0.0.0", 0)) as control:
         family = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
         ports = {c.laddr.port for p in family for c in p.net_connections("inet") if c.status == "LISTEN"} | kernel_ports
@@ -89,7 +89,7 @@ def open_kernel(person):
 
 def test_another_user_reaches_no_kernel(person, server):
     """Connection file, sockets, the machine's memory and that of its processes; the owner reaches all of them."""
-    kernel = post(server, "/api/kernels")["id"]
+    kernel = server.web.ask("/api/kernels", {"name": "ebpf"})["id"]
     jupyter = jupyter_of(server)
     runtime = jupyter.environ()["JUPYTER_RUNTIME_DIR"]
     deadline = time.monotonic() + 60
@@ -98,7 +98,7 @@ def test_another_user_reaches_no_kernel(person, server):
         time.sleep(0.1)
     qemu = next(p for p in jupyter.children(recursive=True) if "qemu" in p.name())
     assert os.readlink(f"/proc/{qemu.pid}/ns/net") != os.readlink(f"/proc/{jupyter.pid}/ns/net")
-    ram = next(part.partition("mem-path=")[2].split(",")[0] for part in qemu.cmdline() if "mem-path=" in part)
+    ram = memory_file(qemu)
     files = [f"{runtime}/kernel-{kernel}.json", ram, f"/proc/{qemu.pid}/mem", f"/proc/{jupyter.pid}/environ"]
     code = f"""
 import socket

@@ -1,34 +1,26 @@
 """`make lab` from the outside: JupyterLab with one kernel, behind its token, on loopback; nothing left when it ends."""
 
-import json
 import signal
 import time
 import urllib.error
-import urllib.request
 
 import psutil
 import pytest
 
-from tests.lab.conftest import get, listening
+from tests.jupyter import Server
+from tests.lab.conftest import listening
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 
-def post(server, path):
-    request = urllib.request.Request(server.address + path, method="POST", data=b'{"name": "ebpf"}')
-    request.add_header("Authorization", f"token {server.token}")
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
-
-
 def test_serves_one_kernel_behind_its_token(server):
     assert server.after < 10
-    specs = json.loads(get(server, "/api/kernelspecs"))
+    specs = server.web.ask("/api/kernelspecs")
     assert list(specs["kernelspecs"]) == ["ebpf"] and specs["default"] == "ebpf"
-    assert b"JupyterLab" in get(server, "/lab")
+    assert b"JupyterLab" in server.web.page("/lab")
     for path in ("/api/kernels", "/api/contents"):
         with pytest.raises(urllib.error.HTTPError, match="403"):
-            get(server, path, token=False)
+            Server(server.web.address, token="").page(path)
 
 
 def test_listens_on_loopback_only(server):
@@ -45,7 +37,7 @@ def jupyter_of(server) -> psutil.Process:
 @pytest.mark.parametrize("how", ["asked", "killed"])
 def test_ends_with_its_kernels(server, how):
     """Jupyter ended by SIGTERM or by SIGKILL, with a virtual machine running."""
-    post(server, "/api/kernels")
+    server.web.ask("/api/kernels", {"name": "ebpf"})
     jupyter = jupyter_of(server)
     for _ in range(100):
         if any("qemu" in p.name() for p in jupyter.children(recursive=True)):
@@ -67,10 +59,10 @@ def test_gives_its_kernel_to_a_server_that_somebody_else_starts(person):
     """As Binder and a hub do: their command, their port, their token, their base URL."""
     command = ["jupyter-lab", "--no-browser", "--ServerApp.base_url=/user/ann/"]
     with listening(person, "env", "--", *command) as server:
-        specs = json.loads(get(server, "/api/kernelspecs"))
+        specs = server.web.ask("/api/kernelspecs")
         assert list(specs["kernelspecs"]) == ["ebpf"] and specs["default"] == "ebpf"
-        opened = json.loads(get(server, "/lab/api/workspaces/default"))["data"]["layout-restorer:data"]["main"]["current"]
-        assert json.loads(get(server, "/api/contents/" + opened.removeprefix("notebook:")))["type"] == "notebook"
+        opened = server.web.ask("/lab/api/workspaces/default")["data"]["layout-restorer:data"]["main"]["current"]
+        assert server.web.ask("/api/contents/" + opened.removeprefix("notebook:"))["type"] == "notebook"
     # Its runtime files outlive it, since the command took the place of the lab's process; the next one removes them.
     person.python("from helpers.lab import serve\nwith serve.environment(): print(0)")
 

@@ -1,0 +1,87 @@
+"""A Jupyter server as a browser sees it: the REST interface, and the web socket to a kernel."""
+
+import json
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import websocket
+
+PATIENCE = 900  # seconds between two words of a kernel
+
+
+class Server:
+    """A server under its address, base URL included. Raises urllib.error.HTTPError when it refuses."""
+
+    def __init__(self, address: str, token: str):
+        self.address, self.token = address, token
+
+    def page(self, path: str, content: dict | None = None, method: str | None = None) -> bytes:
+        """GET a path, or POST to it when there is something to say, or use another method."""
+        data = None if content is None else json.dumps(content).encode()
+        request = urllib.request.Request(self.address + path, data, method=method)
+        if self.token:
+            request.add_header("Authorization", f"token {self.token}")
+        with urllib.request.urlopen(request, timeout=150) as answer:
+            return answer.read()
+
+    def ask(self, path: str, content: dict | None = None, method: str | None = None):
+        """The same for an answer in JSON; None if it is empty."""
+        text = self.page(path, content, method)
+        return json.loads(text) if text else None
+
+
+class Kernel:
+    """The kernel of a notebook just opened; once this is made it has answered, after ``ready`` seconds."""
+
+    def __init__(self, server: Server, notebook: str):
+        start = time.monotonic()
+        session = {"path": notebook, "name": Path(notebook).name, "type": "notebook", "kernel": {"name": "ebpf"}}
+        self.server, self.id = server, server.ask("/api/sessions", session)["kernel"]["id"]
+        self.connect()
+        self.execute("None")
+        self.ready = time.monotonic() - start
+
+    def connect(self):
+        address = self.server.address.replace("http:", "ws:") + f"/api/kernels/{self.id}/channels"
+        header = [f"Authorization: token {self.server.token}"]
+        self.socket = websocket.create_connection(address, header=header, timeout=PATIENCE)
+
+    def send(self, code: str) -> str:
+        """Have a cell run; return the number of the message."""
+        number = uuid.uuid4().hex
+        header = {"msg_id": number, "msg_type": "execute_request", "session": number, "username": "", "version": "5.3"}
+        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        message = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
+        self.socket.send(json.dumps(message))
+        return number
+
+    def execute(self, code: str, hear: Callable[[str], None] = lambda text: None) -> tuple[str, str]:
+        """Run a cell; return what it printed or showed as text, and its error ("" if there was none).
+
+        *hear* is called with what it prints, as it comes.
+        """
+        number = self.send(code)
+        text, error, ended = "", "", set()
+        while ended != {"idle", "reply"}:
+            message = json.loads(self.socket.recv())
+            if message["parent_header"].get("msg_id") != number:
+                continue
+            kind, content = message["msg_type"], message["content"]
+            if kind == "stream":
+                text += content["text"]
+                hear(content["text"])
+            elif kind in ("execute_result", "display_data"):
+                text += content["data"].get("text/plain", "") + "\n"
+            elif kind == "error":
+                error = f"{content['ename']}: {content['evalue']}"
+            elif kind == "execute_reply":
+                ended.add("reply")
+            elif kind == "status" and content["execution_state"] == "idle":
+                ended.add("idle")
+        return text, error
+
+    def close(self):
+        self.socket.close()
