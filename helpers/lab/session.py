@@ -33,9 +33,9 @@ def thawed(parent: int, ports: dict[int, int] | None = None, **request) -> vm.VM
     place = template.find(suite())
     if place is None:
         raise LabError("The lab's virtual machine is not built yet.", "In a terminal, run: make lab")
-    machine = template.thaw(place, cache.desk())
-    stop_with_parent(machine, parent)
     here, desk = Path.cwd(), cache.desk()
+    machine = template.thaw(place, desk)
+    stop_with_parent(machine, parent)
     machine.send(
         time_ns=time.time_ns(),
         seed=base64.b64encode(os.urandom(64)).decode(),
@@ -60,14 +60,13 @@ def kernel(connection: dict, parent: int) -> int:
     *connection* holds what Jupyter wrote into the connection file: a key and five ports on 127.0.0.1, or, where the
     transport is "ipc", five Unix sockets.
     """
-    files = {f"{connection['ip']}-{connection[name]}": port for name, port in guest.PORTS.items()}
-    ports = {connection[name]: port for name, port in guest.PORTS.items()}
-    if connection["transport"] == "ipc":
+    files = connection["transport"] == "ipc"
+    if files:
         sockets.leave_network()
-        ports = {port: port for port in files.values()}
+    ports = {port if files else connection[name]: port for name, port in guest.PORTS.items()}
     with thawed(parent, ports, key=connection["key"]) as machine:
-        if connection["transport"] == "ipc":
-            sockets.join(files)
+        if files:
+            sockets.join({f"{connection['ip']}-{connection[name]}": port for name, port in guest.PORTS.items()})
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         message = machine.receive()
         if message is None:
