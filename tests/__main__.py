@@ -2,13 +2,14 @@
 
     unit        this machine, no privilege: bytes, frames, plots, the notebooks' files
     host        this machine as root: collectors on tracepoints
-    vm          the same tests in the lab's virtual machine: collectors on kernel probes
     lab         the virtual machine and Jupyter's kernel from outside, as an ordinary user
-    classroom   JupyterHub as root, with three students; STUDENTS=10 makes it ten, WHOLE=1 all of notebook 01
     notebooks   every notebook: twice, with solutions, with wrong answers
+    vm          the tests of host in the lab's virtual machine: collectors on kernel probes
     browser     JupyterLab in a real browser
+    classroom   JupyterHub as root, with three students; STUDENTS=10 makes it ten, WHOLE=1 all of notebook 01
 
-A summary at the end says what ran where. With --coverage it says which lines of helpers/ were run, inside the virtual
+The first three have the machine to themselves, as some of their tests measure time; then two groups run at once. A
+summary at the end says what ran where. With --coverage it says which lines of helpers/ were run, inside the virtual
 machine too; notebooks and browser are not measured, and neither is lab/guest.py, which runs before there is a project.
 """
 
@@ -19,31 +20,36 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from helpers.lab import cache
 
-PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout", "600"]
-IN_LAB = [sys.executable, "-m", "helpers.lab", "run", "--timeout", "1800", "--"]
+PYTEST = ["-m", "pytest", "-p", "no:cacheprovider", "--color", "no", "--timeout", "600"]
+SLOW = [*PYTEST, "-v", "--no-header", "-o", "console_output_style=times"]
+OUTSIDE = "this machine, lab from outside"
+IN_LAB = [sys.executable, "-m", "helpers.lab", "run", "--timeout", "2400", "--"]
 IN_VM = ["env", "EBPF_LAB=vm", *IN_LAB]
 GROUPS = {
-    "unit": [sys.executable, *PYTEST, "tests/unit"],
-    "host": ["unshare", "--mount", "sh", "tests/with_headers.sh", sys.executable, *PYTEST, "tests/live"],
-    "vm": [*IN_VM, "python", *PYTEST, "tests/live"],
-    "lab": [sys.executable, *PYTEST, "tests/lab"],
-    "classroom": [sys.executable, *PYTEST, "-s", "tests/classroom"],
-    "notebooks": [sys.executable, *PYTEST, "tests/notebooks"],
-    "browser": [sys.executable, *PYTEST, "tests/browser"],
+    "unit": [sys.executable, *PYTEST, "-q", "tests/unit"],
+    "host": ["unshare", "--mount", "sh", "tests/with_headers.sh", sys.executable, *PYTEST, "-q", "tests/live"],
+    "lab": [sys.executable, *SLOW, "tests/lab"],
+    "notebooks": [sys.executable, *SLOW, "tests/notebooks"],
+    "vm": [*IN_VM, "python", *SLOW, "tests/live"],
+    "browser": [sys.executable, *SLOW, "tests/browser"],
+    "classroom": [sys.executable, *SLOW, "-s", "tests/classroom"],
 }
+ALONE = ("unit", "host", "lab")
 # Where each group runs, and how a command gets to the kernel that it traces.
 WHERE = {
     "unit": ("this machine", None),
     "host": ("this machine as root", []),
+    "lab": (OUTSIDE, None),
+    "notebooks": (OUTSIDE, IN_LAB),
     "vm": ("the lab's virtual machine", IN_VM),
-    "lab": ("this machine, lab from outside", None),
-    "classroom": ("this machine, lab from outside", None),
-    "notebooks": ("this machine, lab from outside", IN_LAB),
-    "browser": ("this machine, lab from outside", None),
+    "browser": (OUTSIDE, None),
+    "classroom": (OUTSIDE, None),
 }
 
 
@@ -53,28 +59,63 @@ def main(arguments: list[str]) -> int:
     unknown = set(chosen) - GROUPS.keys()
     if unknown:
         sys.exit(f"No such group: {', '.join(unknown)}. There are {', '.join(GROUPS)}.")
-    rows, counts = [], {"passed": 0, "failed": 0, "skipped": 0}
-    for group in chosen or GROUPS:
-        where = place(group)
-        if group in ("host", "classroom") and os.geteuid() != 0:
-            rows.append((group, "needs root: sudo make test", "", where))
-            continue
-        print(f"\n== {group}: {where}", flush=True)
-        start = time.monotonic()
-        status, result = run(measured.command(GROUPS[group]) if measured else GROUPS[group])
-        if status and not result["failed"]:
-            result["failed"] = 1
-        for name in counts:
-            counts[name] += result[name]
-        text = ", ".join(f"{number} {name}" for name, number in result.items() if number)
-        rows.append((group, text, f"{time.monotonic() - start:.0f} s", where))
+    groups = [group for group in GROUPS if group in (chosen or GROUPS)]
+    start = time.monotonic()
+    results = [test(group, measured) for group in groups if group in ALONE]
+    with ThreadPoolExecutor(2) as two:
+        results += two.map(lambda group: test(group, measured), [group for group in groups if group not in ALONE])
     print()
-    for group, text, took, where in rows:
-        print(f"{group:<10} {text:<28} {took:>6}   {where}")
-    print(f"\n{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
+    for result in results:
+        print(*result.failures, sep="\n", end="\n" * bool(result.failures))
+    for result in results:
+        words = ", ".join(f"{number} {name}" for name, number in result.counts.items()) or result.excuse
+        print(f"{result.group:<10} {words:<28} {result.seconds:>6.0f} s   {result.where}")
+    total = {name: sum(result.counts.get(name, 0) for result in results) for name in ("passed", "failed", "skipped")}
+    words = ", ".join(f"{number} {name}" for name, number in total.items())
+    print(f"\n{words}, in {(time.monotonic() - start) / 60:.0f} minutes")
     if measured:
         measured.report()
-    return bool(counts["failed"])
+    return bool(total["failed"])
+
+
+class Result(NamedTuple):
+    """What came of a group. `counts` has the words of pytest's last line, `failures` its lines on tests that failed."""
+
+    group: str
+    where: str
+    seconds: float = 0
+    counts: dict[str, int] = {}
+    failures: list[str] = []
+    excuse: str = ""
+
+
+def test(group: str, measured: "Coverage | None") -> Result:
+    """Run a group and pass on what it prints, line by line, with its name in front."""
+    where = place(group)
+    if group in ("host", "classroom") and os.geteuid() != 0:
+        return Result(group, where, excuse="needs root: sudo make test")
+    print(f"{group:<10} {where}", flush=True)
+    start = time.monotonic()
+    process = subprocess.Popen(
+        measured.command(GROUPS[group]) if measured else GROUPS[group],
+        cwd=cache.PROJECT,
+        env={**os.environ, "PYTHONPATH": str(cache.PROJECT), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+    lines = []
+    for line in process.stdout:
+        print(f"{group:<10} {line}", end="", flush=True)
+        lines.append(line.rstrip())
+    counts = dict.fromkeys(("passed", "failed", "skipped"), 0)
+    summary = [line for line in lines if re.search(r"\d+ (passed|failed|error).* in ", line)]
+    for number, name in re.findall(r"(\d+) (passed|failed|error|skipped)", "".join(summary[-1:])):
+        counts["failed" if name == "error" else name] += int(number)
+    if process.wait() and not counts["failed"]:
+        counts["failed"] = 1
+    failures = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
+    return Result(group, where, time.monotonic() - start, {name: n for name, n in counts.items() if n}, failures)
 
 
 class Coverage:
@@ -105,21 +146,6 @@ def place(group: str) -> str:
         return where
     asked = subprocess.run([*enter, "uname", "-r"], cwd=cache.PROJECT, stdout=subprocess.PIPE, text=True)
     return f"{where}, Linux {asked.stdout.strip() or '(no answer)'}"
-
-
-def run(command: list[str]) -> tuple[int, dict[str, int]]:
-    """Run pytest and pass on what it prints; return its status and the counts of its last line."""
-    environment = {**os.environ, "PYTHONPATH": str(cache.PROJECT), "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(command, cwd=cache.PROJECT, env=environment, stdout=subprocess.PIPE)
-    said = b""
-    while data := os.read(process.stdout.fileno(), 1 << 16):
-        sys.stdout.buffer.write(data)
-        sys.stdout.flush()
-        said = (said + data)[-2000:]
-    last = ([line for line in said.decode(errors="replace").splitlines() if re.search(r"\d+ (passed|failed|error)", line)] or [""])[-1]
-    found = {name: int(number) for number, name in re.findall(r"(\d+) (passed|failed|error|skipped)", last)}
-    failed = found.get("failed", 0) + found.get("error", 0)
-    return process.wait(), {"passed": found.get("passed", 0), "failed": failed, "skipped": found.get("skipped", 0)}
 
 
 if __name__ == "__main__":
