@@ -1,0 +1,67 @@
+"""The ring of a `RingBuffer` on pages made here, laid out as the kernel lays them out (kernel documentation, bpf/ringbuf)."""
+
+import mmap
+import os
+import struct
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from helpers.ring_buffer import Ring
+
+BUSY, SIZE = 1 << 31, 1 << 16
+PRODUCER, DATA = mmap.PAGESIZE, 2 * mmap.PAGESIZE
+
+
+@pytest.fixture
+def kernel():
+    """The kernel's side of an empty ring: `submit` puts a record into it."""
+    file = os.memfd_create("ring")
+    os.truncate(file, DATA + 2 * SIZE)
+    written = 0
+
+    def submit(value, busy=False):
+        nonlocal written
+        place = DATA + written
+        os.pwrite(file, struct.pack("<IIQ", 8 | BUSY * busy, 0, value), place)
+        written += 16
+        os.pwrite(file, struct.pack("<Q", written), PRODUCER)
+        return lambda: os.pwrite(file, struct.pack("<I", 8), place)
+
+    table = SimpleNamespace(bpf=SimpleNamespace(module=1), map_fd=file, max_entries=SIZE)
+    yield SimpleNamespace(submit=submit, ring=Ring(table, "events", np.dtype([("value", "<u8")]), None))
+    os.close(file)
+
+
+def values(ring):
+    return ring.table.to_frame()["value"].tolist()
+
+
+def test_a_record_that_is_being_written_at_the_end_gets_a_moment(kernel):
+    with kernel.ring as ring:
+        kernel.submit(1)
+        ready = kernel.submit(2, busy=True)
+        kernel.submit(3)
+        ring.drain()
+        assert values(ring) == [1]
+        threading.Timer(0.03, ready).start()
+        ring.finish()
+        assert values(ring) == [1, 2, 3] and ring.lost == 0
+
+
+def test_a_record_that_is_never_ready_is_not_waited_for(kernel):
+    with kernel.ring as ring:
+        kernel.submit(1, busy=True)
+        ring.finish()
+        assert values(ring) == []
+
+
+@pytest.mark.parametrize(("records", "lost"), [(SIZE // 16 - 2, 0), (SIZE // 16 - 1, None)])
+def test_whether_one_more_would_have_fitted(kernel, records, lost):
+    with kernel.ring as ring:
+        for value in range(records):
+            kernel.submit(value)
+        ring.finish()
+        assert values(ring) == list(range(records)) and ring.lost == lost
