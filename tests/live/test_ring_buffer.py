@@ -34,9 +34,9 @@ PROBE {
 """
 
 
-def program(pages, count=True):
-    text = PROGRAM.replace("PAGES", str(pages)).replace("COUNTER", "BPF_ARRAY(events_lost, u64, 1);" if count else "")
-    return text.replace("COUNT", "events_lost.atomic_increment(0);" if count else "")
+def program(pages, counter="BPF_ARRAY"):
+    text = PROGRAM.replace("PAGES", str(pages)).replace("COUNTER", f"{counter}(events_lost, u64, 1);" if counter else "")
+    return text.replace("COUNT", "events_lost.atomic_increment(0);" if counter else "")
 
 
 def fired(bpf):
@@ -68,10 +68,10 @@ def test_what_waited_before_is_thrown_away(load):
         fire(100)
 
 
-@pytest.mark.parametrize("pages", [1, 4, 16])
+@pytest.mark.parametrize(("pages", "counter"), [(1, "BPF_ARRAY"), (1, "BPF_PERCPU_ARRAY"), (4, "BPF_ARRAY"), (16, "BPF_ARRAY")])
 @pytest.mark.filterwarnings("ignore::helpers.collector.EventsLost")
-def test_under_overload_fired_is_received_and_lost(load, many, pages):
-    bpf = load(program(pages))
+def test_under_overload_fired_is_received_and_lost(load, many, pages, counter):
+    bpf = load(program(pages, counter))
     cpus = sorted(os.sched_getaffinity(0))[:2]
     with RingBuffer(bpf["events"]) as events:
         finish(*[producer(many, cpu) for cpu in cpus])
@@ -90,7 +90,7 @@ def test_a_sleeping_reader(load, many):
 
 
 def test_full_without_a_counter_is_said(load, many):
-    bpf = load(program(1, count=False))
+    bpf = load(program(1, counter=None))
     events = RingBuffer(bpf["events"])
     with pytest.warns(EventsLost, match="may be lost.*ran full.*BPF_ARRAY\\(events_lost"):
         with events, asleep(events):
@@ -103,7 +103,7 @@ def test_full_without_a_counter_is_said(load, many):
 
 def test_just_not_full(load):
     """The largest number of records that fit (56 bytes with their header, in 4096): full to the brim, and none lost."""
-    bpf = load(program(1, count=False))
+    bpf = load(program(1, counter=None))
     fits = (4096 - 1) // 48
     with RingBuffer(bpf["events"]) as events, asleep(events):
         fire(fits - 1)
