@@ -122,21 +122,23 @@ class Coverage:
     """Coverage.py around each group and the processes it starts, whoever they run as, inside the VM too."""
 
     def __init__(self):
-        # In the checkout, which is the one directory that the VM shares.
-        self.folder = Path(tempfile.mkdtemp(dir=cache.PROJECT, prefix=".coverage-"))
-        self.folder.chmod(0o1777)
-        os.environ["COVERAGE_FILE"] = str(self.folder / "data")
+        # The VM shares nothing but the checkout, and the tests' ordinary users may not reach that.
+        self.inside = tempfile.mkdtemp(dir=cache.PROJECT, prefix=".coverage-")
+        self.outside = tempfile.mkdtemp(prefix="coverage-")
+        os.chmod(self.outside, 0o1777)
+        os.environ["COVERAGE_FILE"] = f"{self.outside}/data"
 
     def command(self, command):
         at = command.index("pytest")
-        inside = ["env", f"COVERAGE_FILE={self.folder}/data"] if "--" in command else []
+        inside = ["env", f"COVERAGE_FILE={self.inside}/data"] if "--" in command else []
         start = command.index("--") + 1 if inside else 0
         return [*command[:start], *inside, *command[start:at - 1], "-m", "coverage", "run", *command[at - 1:]]
 
     def report(self):
-        for task in (["combine", "--quiet"], ["report", "--skip-empty", "--show-missing"]):
+        for task in (["combine", "--quiet", self.inside, self.outside], ["report", "--skip-empty", "--show-missing"]):
             subprocess.run([sys.executable, "-m", "coverage", *task], cwd=cache.PROJECT)
-        shutil.rmtree(self.folder)
+        for folder in (self.inside, self.outside):
+            shutil.rmtree(folder)
 
 
 def place(group: str) -> str:

@@ -20,7 +20,8 @@ from tests.binder import build, container
 from tests.jupyter import Kernel, Server
 
 PORT = 8888
-KERNEL_READY, FIRST_EVENT = 5, 12  # seconds that may pass
+KERNEL_READY, FIRST_EVENT = 5, 12  # seconds that may pass on a quiet machine
+BUSY = 2  # how many times longer a busy one may take
 # BinderHub asks Python which Jupyter there is, and becomes that one.
 LAUNCHER = "import os, sys, jupyterlab.labapp; os.execvp('jupyter-lab', sys.argv)"
 
@@ -43,8 +44,8 @@ class Rehearsal:
             self.failures.append(what)
 
     def seconds(self, what: str, value: float, limit: float | None = None):
-        wanted = f" (at most {limit} s)" if limit else ""
-        self.say(what, f"{value:6.1f} s{wanted}", limit is None or value <= limit)
+        wanted = f" (at most {limit} s, or {limit * BUSY} s on a busy machine)" if limit else ""
+        self.say(what, f"{value:6.1f} s{wanted}", limit is None or value <= limit * BUSY)
 
     def memory(self, what: str, memory: container.Memory):
         self.say(what, f"{memory.most / 2**20:6.0f} MiB of {container.MEMORY // 2**20}", memory.killed() == 0)
