@@ -20,6 +20,7 @@ PROJECT = Path(__file__).parents[2]
 def diary(tmp_path):
     """A function for a child to run, and a way to read afterwards who ran it, when and where."""
     path = tmp_path / "diary"
+    path.touch()
 
     def write():
         comm = Path("/proc/self/comm").read_text().strip()
@@ -58,8 +59,9 @@ def test_sync_is_the_command_so_many_times():
 
 
 def test_sync_at_a_rate():
+    before = time.monotonic_ns()
     made = run_sync(times=3, rate=10)
-    assert made[2].start_ns - made[0].start_ns >= 0.199e9
+    assert made[2].start_ns - before >= 0.2e9
 
 
 def test_sync_without_the_command(monkeypatch):
@@ -90,9 +92,10 @@ def test_times_reported_enclose_the_calls(diary):
 
 
 def test_rate(diary):
+    before = time.monotonic_ns()
     run(diary, times=5, rate=20)
     moments = [int(moment) for _, _, moment, _ in diary.lines()]
-    assert moments[-1] - moments[0] >= 0.19e9
+    assert moments[-1] - before >= 0.2e9
 
 
 def test_processes_begin_together():
@@ -147,8 +150,7 @@ def test_a_killed_child_is_told():
 
 def test_stop_counts_what_was_made(diary):
     work = start(diary, times=1_000_000, rate=50)
-    eventually(lambda: children() != [])
-    time.sleep(0.3)
+    assert eventually(diary.lines)
     made = work.stop()
     assert 0 < made.calls == len(diary.lines()) < 1_000_000
     assert work.wait() is made and children() == []
