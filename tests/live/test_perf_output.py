@@ -133,7 +133,7 @@ def test_usable_again_after_loss(load, many):
 def test_collect(load):
     bpf = load(PROGRAM)
     events = PerfOutput(bpf["events"])
-    process = threading.Timer(0.2, fire, [7])
+    process = threading.Timer(2, fire, [7])
     process.start()
     df = events.collect(until=7, seconds=20)
     process.join()
