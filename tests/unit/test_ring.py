@@ -3,7 +3,7 @@
 import mmap
 import os
 import struct
-import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -39,14 +39,14 @@ def values(ring):
     return ring.table.to_frame()["value"].tolist()
 
 
-def test_a_record_that_is_being_written_at_the_end_gets_a_moment(kernel):
+def test_a_record_that_is_being_written_at_the_end_gets_a_moment(kernel, monkeypatch):
     with kernel.ring as ring:
         kernel.submit(1)
         ready = kernel.submit(2, busy=True)
         kernel.submit(3)
         ring.drain()
         assert values(ring) == [1]
-        threading.Timer(0.03, ready).start()
+        monkeypatch.setattr(time, "sleep", lambda seconds: ready())
         ring.finish()
         assert values(ring) == [1, 2, 3] and ring.lost == 0
 
