@@ -90,6 +90,8 @@ def running(command: list[str]):
         spec["linux"] |= {"cgroupsPath": f"/{name}", "seccomp": seccomp()}
         spec["linux"]["resources"]["memory"] = {"limit": MEMORY, "swap": MEMORY}
         path.write_text(json.dumps(spec))
+        # The container is a fresh copy of the image here: what is still on its way to the disk would slow it down.
+        os.sync()
 
         runc = ["runc", "--root", f"{bundle}/state"]
         said = Path(bundle, "said")
