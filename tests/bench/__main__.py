@@ -27,7 +27,7 @@ ROWS = {
     "perf_output": "PerfOutput",
     "ring_buffer": "RingBuffer",
 }
-PIPE_ROWS = {"trace_fields": "BCC trace_fields()", "trace_pipe": "TracePipe"}
+PIPE_ROWS = {"trace_fields": "BCC trace_fields()", "trace_pipe": "TracePipe", "cat": "cat trace_pipe | wc -l, no DataFrame"}
 
 
 def build(folder):
