@@ -38,7 +38,7 @@ GROUPS = {
     "notebooks": [sys.executable, *SLOW, "tests/notebooks"],
     "vm": [*IN_VM, "python", *SLOW, "tests/live"],
     "browser": [sys.executable, *SLOW, "tests/browser"],
-    "classroom": [sys.executable, *SLOW, "-s", "tests/classroom"],
+    "classroom": [sys.executable, *SLOW, "-s", "--exitfirst", "tests/classroom"],
 }
 ALONE = ("unit", "host", "lab")
 # Where each group runs, and how a command gets to the kernel that it traces.
@@ -65,8 +65,8 @@ def main(arguments: list[str]) -> int:
     with ThreadPoolExecutor(2) as two:
         results += two.map(lambda group: test(group, measured), [group for group in groups if group not in ALONE])
     print()
-    for result in results:
-        print(*result.failures, sep="\n", end="\n" * bool(result.failures))
+    for failure in (line for result in results for line in result.failures):
+        print(failure)
     for result in results:
         words = ", ".join(f"{number} {name}" for name, number in result.counts.items()) or result.excuse
         print(f"{result.group:<10} {words:<28} {result.seconds:>6.0f} s   {result.where}")

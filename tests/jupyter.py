@@ -9,7 +9,7 @@ from pathlib import Path
 
 import websocket
 
-PATIENCE = 900  # seconds between two words of a kernel
+PATIENCE = 300  # seconds for one cell
 
 
 class Server:
@@ -48,6 +48,8 @@ class Kernel:
         address = self.server.address.replace("http:", "ws:") + f"/api/kernels/{self.id}/channels"
         header = [f"Authorization: token {self.server.token}"]
         self.socket = websocket.create_connection(address, header=header, timeout=PATIENCE)
+        # The server pings every half a minute, which a longer timeout would take for a sign of life of the kernel.
+        self.socket.settimeout(10)
 
     def send(self, code: str) -> str:
         """Have a cell run; return the number of the message."""
@@ -61,15 +63,21 @@ class Kernel:
     def execute(self, code: str, hear: Callable[[str], None] = lambda text: None) -> tuple[str, str]:
         """Run a cell; return what it printed or showed as text, and its error ("" if there was none).
 
-        *hear* is called with what it prints, as it comes.
+        *hear* is called with what it prints, as it comes. Raises AssertionError when the kernel ends, or the cell does not.
         """
-        number = self.send(code)
+        number, deadline = self.send(code), time.monotonic() + PATIENCE
         text, error, ended = "", "", set()
         while ended != {"idle", "reply"}:
-            message = json.loads(self.socket.recv())
-            if message["parent_header"].get("msg_id") != number:
+            assert time.monotonic() < deadline, f"no end after {PATIENCE} s, only {ended}, of:\n{code}\nIt printed:\n{text}"
+            try:
+                message = json.loads(self.socket.recv())
+            except websocket.WebSocketTimeoutException:
                 continue
             kind, content = message["msg_type"], message["content"]
+            state = content.get("execution_state")
+            assert state not in ("restarting", "dead"), f"the kernel ended in:\n{code}\nIt printed:\n{text}"
+            if message["parent_header"].get("msg_id") != number:
+                continue
             if kind == "stream":
                 text += content["text"]
                 hear(content["text"])
@@ -79,7 +87,7 @@ class Kernel:
                 error = f"{content['ename']}: {content['evalue']}"
             elif kind == "execute_reply":
                 ended.add("reply")
-            elif kind == "status" and content["execution_state"] == "idle":
+            elif state == "idle":
                 ended.add("idle")
         return text, error
 

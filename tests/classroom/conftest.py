@@ -34,7 +34,7 @@ c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{{api}}"
 
 
 @pytest.fixture(scope="session")
-def school(built, tmp_path_factory):  # noqa: F811
+def school(request, built, tmp_path_factory):  # noqa: F811
     """The running class, every student with a server of their own."""
     folder = tmp_path_factory.mktemp("class")
     with within_reach(folder, built) as inside, contextlib.ExitStack() as stack:
@@ -48,6 +48,8 @@ def school(built, tmp_path_factory):  # noqa: F811
         for student in school.students:
             student.start()
         yield school
+        if request.session.testsfailed:
+            print("What JupyterHub said:", school.log.read_text()[-20_000:], sep="\n")
 
 
 class School:
@@ -65,7 +67,8 @@ class School:
         config.write_text(CONFIG.format(config=f"{course}/binder/jupyterhub_config.py", token=self.web.token, ports=ports))
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [*inside, "env", f"--chdir={state}", sys.executable, "-m", "jupyterhub", "-f", config],
+                [*inside, "setpriv", "--pdeathsig", "TERM", "env", f"--chdir={state}",
+                 sys.executable, "-m", "jupyterhub", "-f", config],
                 env={**os.environ, "PYTHONPATH": str(course), "EBPF_LAB_CACHE": str(folder / "cache")},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
