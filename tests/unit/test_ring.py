@@ -51,7 +51,7 @@ def test_a_record_that_is_being_written_at_the_end_gets_a_moment(kernel, monkeyp
         assert values(ring) == [1, 2, 3] and ring.lost == 0
 
 
-def test_a_record_that_is_never_ready_is_not_waited_for(kernel):
+def test_a_record_that_is_never_ready_is_not_waited_for_for_ever(kernel):
     with kernel.ring as ring:
         kernel.submit(1, busy=True)
         ring.finish()
