@@ -26,30 +26,32 @@ from typing import NamedTuple
 
 from helpers.lab import cache
 
+PYTHON = sys.executable
 PYTEST = ["-m", "pytest", "-p", "no:cacheprovider", "--color", "no", "--timeout", "600"]
 SLOW = [*PYTEST, "-v", "--no-header", "-o", "console_output_style=times"]
 OUTSIDE = "this machine, lab from outside"
-IN_LAB = [sys.executable, "-m", "helpers.lab", "run", "--timeout", "2400", "--"]
+ON_HOST = ["unshare", "--mount", "sh", "tests/with_headers.sh"]
+IN_LAB = [PYTHON, "-m", "helpers.lab", "run", "--timeout", "2400", "--"]
 IN_VM = ["env", "EBPF_LAB=vm", *IN_LAB]
+
+
+class Group(NamedTuple):
+    """Tests that run together: the command, where, and how another command gets to the kernel that they trace."""
+
+    command: list[str]
+    where: str
+    enter: list[str] | None = None
+    alone: bool = False
+
+
 GROUPS = {
-    "unit": [sys.executable, *PYTEST, "-q", "tests/unit"],
-    "host": ["unshare", "--mount", "sh", "tests/with_headers.sh", sys.executable, *PYTEST, "-q", "tests/live"],
-    "lab": [sys.executable, *SLOW, "tests/lab"],
-    "notebooks": [sys.executable, *SLOW, "tests/notebooks"],
-    "vm": [*IN_VM, "python", *SLOW, "tests/live"],
-    "browser": [sys.executable, *SLOW, "tests/browser"],
-    "classroom": [sys.executable, *SLOW, "-s", "--exitfirst", "tests/classroom"],
-}
-ALONE = ("unit", "host", "lab")
-# Where each group runs, and how a command gets to the kernel that it traces.
-WHERE = {
-    "unit": ("this machine", None),
-    "host": ("this machine as root", []),
-    "lab": (OUTSIDE, None),
-    "notebooks": (OUTSIDE, IN_LAB),
-    "vm": ("the lab's virtual machine", IN_VM),
-    "browser": (OUTSIDE, None),
-    "classroom": (OUTSIDE, None),
+    "unit": Group([PYTHON, *PYTEST, "-q", "tests/unit"], "this machine", alone=True),
+    "host": Group([*ON_HOST, PYTHON, *PYTEST, "-q", "tests/live"], "this machine as root", [], alone=True),
+    "lab": Group([PYTHON, *SLOW, "tests/lab"], OUTSIDE, alone=True),
+    "notebooks": Group([PYTHON, *SLOW, "tests/notebooks"], OUTSIDE, IN_LAB),
+    "vm": Group([*IN_VM, "python", *SLOW, "tests/live"], "the lab's virtual machine", IN_VM),
+    "browser": Group([PYTHON, *SLOW, "tests/browser"], OUTSIDE),
+    "classroom": Group([PYTHON, *SLOW, "-s", "--exitfirst", "tests/classroom"], OUTSIDE),
 }
 
 
@@ -61,9 +63,9 @@ def main(arguments: list[str]) -> int:
         sys.exit(f"No such group: {', '.join(unknown)}. There are {', '.join(GROUPS)}.")
     groups = [group for group in GROUPS if group in (chosen or GROUPS)]
     start = time.monotonic()
-    results = [test(group, measured) for group in groups if group in ALONE]
+    results = [test(group, measured) for group in groups if GROUPS[group].alone]
     with ThreadPoolExecutor(2) as two:
-        results += two.map(lambda group: test(group, measured), [group for group in groups if group not in ALONE])
+        results += two.map(lambda group: test(group, measured), [group for group in groups if not GROUPS[group].alone])
     print()
     for failure in (line for result in results for line in result.failures):
         print(failure)
@@ -97,7 +99,7 @@ def test(group: str, measured: "Coverage | None") -> Result:
     print(f"{group:<10} {where}", flush=True)
     start = time.monotonic()
     process = subprocess.Popen(
-        measured.command(GROUPS[group]) if measured else GROUPS[group],
+        measured.command(GROUPS[group].command) if measured else GROUPS[group].command,
         cwd=cache.PROJECT,
         env={**os.environ, "PYTHONPATH": str(cache.PROJECT), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
@@ -143,7 +145,7 @@ class Coverage:
 
 def place(group: str) -> str:
     """Where a group runs, with the kernel that it traces: asked there, because $EBPF_LAB_SUITE may choose another one."""
-    where, enter = WHERE[group]
+    _, where, enter, _ = GROUPS[group]
     if enter is None:
         return where
     asked = subprocess.run([*enter, "uname", "-r"], cwd=cache.PROJECT, stdout=subprocess.PIPE, text=True)
