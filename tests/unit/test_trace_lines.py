@@ -48,6 +48,7 @@ def test_no_lines():
     {"message": b""}, {"message": b"a: b: c"}, {"message": b"one\ntwo"}, {"message": b"ends\n"}, {"message": b"\n"},
     {"message": b"\n\n\nfar"}, {"message": b"caf\xc3\xa9 \xff"}, {"message": b" indented"}, {"message": b"x" * 1000},
     {"message": b"looks like a line -12 [001] d..21 1.5: no"},
+    {"message": b"a line but for its number:\n" + line(tid=12)[:-1].replace(b"-12", b"-1x")},
 ], ids=str)
 @pytest.mark.parametrize("place", [0, 1, 40])
 def test_odd_ones_among_usual_ones(changed, place):
