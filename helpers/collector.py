@@ -198,12 +198,13 @@ class Collector:
         begin = time.monotonic()
         seen = sys.stdout.isatty() or type(sys.stdout).__module__.startswith("ipykernel")
         total = until if isinstance(until, int) else seconds
-        layout = "{desc}: {percentage:3.0f}% |{bar:30}| {postfix}" if total else "{desc}: {postfix}"
+        layout = "{percentage:3.0f}% |{bar:30}| {desc}" if total else "{desc}"
+        # A size, because tqdm would ask the terminal behind Jupyter for its own, which may have none and so no room.
         with Bar(total=total, desc=self._drain.channel.name, file=sys.stdout, disable=not seen, leave=False,
-                 bar_format=layout) as bar:
+                 bar_format=layout, ncols=80, nrows=20) as bar:
             while True:
                 elapsed, received = time.monotonic() - begin, self.received
-                bar.set_postfix_str(f"{received:,} events, {elapsed:.1f} s", refresh=False)
+                bar.set_description_str(f"{self._drain.channel.name}: {received:,} events, {elapsed:.1f} s", refresh=False)
                 bar.n = min(received if total is until else elapsed, total or 0)
                 bar.refresh()
                 if seconds is not None and elapsed >= seconds:

@@ -4,6 +4,7 @@ import json
 
 import nbformat
 import pytest
+from playwright.sync_api import TimeoutError as TooLate
 
 from helpers.lab import cache
 from tests.browser.conftest import ARTEFACTS
@@ -59,13 +60,13 @@ class Page:
         self.page.keyboard.press("Control+Enter")
 
     def shows(self, index: int, text: str):
-        """Wait until the output of a cell has a text."""
-        self.page.wait_for_function(
-            "([index, text]) => JSON.stringify(window.jupyterapp.shell.currentWidget.content.model.toJSON()"
-            ".cells[index].outputs).includes(text)",
-            arg=[index, text],
-            timeout=PATIENCE,
-        )
+        """Wait until a person sees a text in the output of a cell. Fails with what is there instead."""
+        output = self.page.locator(f'.jp-Cell[data-windowed-list-index="{index}"] .jp-Cell-outputArea')
+        try:
+            output.filter(has_text=text).first.wait_for(timeout=PATIENCE)
+        except TooLate:
+            self.picture("failed")
+            pytest.fail(f"cell {index} should show {text!r}; it is {self.cells()[index]}, the kernel {self.status()}")
 
     def picture(self, name: str):
         ARTEFACTS.mkdir(exist_ok=True)
@@ -119,10 +120,8 @@ def test_stop_and_restart_during_a_collection(open_notebook):
     page = open_notebook()
     page.type_into(1, "from helpers import TracePipe\npipe = TracePipe()\nkept = 5\npipe.collect(seconds=100)")
     page.run(1)
-    page.page.wait_for_function(
-        "window.jupyterapp.shell.currentWidget.sessionContext.kernelDisplayStatus === 'busy'", timeout=PATIENCE
-    )
-    page.page.wait_for_timeout(3000)
+    page.shows(1, "0 events")
+    page.picture("collecting")
     page.page.locator('jp-button[data-command="notebook:interrupt-kernel"], [data-jp-item-name="interrupt"]').first.click()
     page.wait_until_idle()
     page.type_into(1, "print(kept, len(pipe.to_dataframe()))")
