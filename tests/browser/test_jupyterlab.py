@@ -60,10 +60,14 @@ class Page:
         self.page.keyboard.press("Control+Enter")
 
     def shows(self, index: int, text: str):
-        """Wait until a person sees a text in the output of a cell. Fails with what is there instead."""
-        output = self.page.locator(f'.jp-Cell[data-windowed-list-index="{index}"] .jp-Cell-outputArea')
+        """Wait until the output of a cell has a text. Fails with what it has instead."""
         try:
-            output.filter(has_text=text).first.wait_for(timeout=PATIENCE)
+            self.page.wait_for_function(
+                "([index, text]) => JSON.stringify(window.jupyterapp.shell.currentWidget.content.model.toJSON()"
+                ".cells[index].outputs).includes(text)",
+                arg=[index, text],
+                timeout=PATIENCE,
+            )
         except TooLate:
             self.picture("failed")
             pytest.fail(f"cell {index} should show {text!r}; it is {self.cells()[index]}, the kernel {self.status()}")
