@@ -97,9 +97,9 @@ def test(group: str, measured: "Coverage | None") -> Result:
     if group in ("host", "classroom") and os.geteuid() != 0:
         return Result(group, where, excuse="needs root: sudo make test")
     print(f"{group:<10} {where}", flush=True)
-    start = time.monotonic()
+    start, command = time.monotonic(), GROUPS[group].command
     process = subprocess.Popen(
-        measured.command(GROUPS[group].command) if measured else GROUPS[group].command,
+        measured.command(command) if measured else command,
         cwd=cache.PROJECT,
         env={**os.environ, "PYTHONPATH": str(cache.PROJECT), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
@@ -145,11 +145,11 @@ class Coverage:
 
 def place(group: str) -> str:
     """Where a group runs, with the kernel that it traces: asked there, because $EBPF_LAB_SUITE may choose another one."""
-    _, where, enter, _ = GROUPS[group]
-    if enter is None:
-        return where
-    asked = subprocess.run([*enter, "uname", "-r"], cwd=cache.PROJECT, stdout=subprocess.PIPE, text=True)
-    return f"{where}, Linux {asked.stdout.strip() or '(no answer)'}"
+    of = GROUPS[group]
+    if of.enter is None:
+        return of.where
+    asked = subprocess.run([*of.enter, "uname", "-r"], cwd=cache.PROJECT, stdout=subprocess.PIPE, text=True)
+    return f"{of.where}, Linux {asked.stdout.strip() or '(no answer)'}"
 
 
 if __name__ == "__main__":
