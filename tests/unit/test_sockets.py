@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 ECHO = """
-import socket, sys, threading, time
+import errno, socket, sys, threading, time
 from pathlib import Path
 from helpers.lab import sockets
 
@@ -21,10 +21,11 @@ def echo():
 
 threading.Thread(target=echo, daemon=True).start()
 sockets.join({sys.argv[1]: 5001})
-while not Path(sys.argv[1]).is_socket():
-    time.sleep(0.01)
 client = socket.socket(socket.AF_UNIX)
-client.connect(sys.argv[1])
+# The file is there a moment before anybody listens.
+while error := client.connect_ex(sys.argv[1]):
+    assert error in (errno.ENOENT, errno.ECONNREFUSED), errno.errorcode[error]
+    time.sleep(0.01)
 
 def send():
     for number in range(256):
