@@ -81,7 +81,10 @@ def main():
 
 
 def send(wire, **message):
-    wire.write(json.dumps(message).encode() + b"\n")
+    line = json.dumps(message).encode() + b"\n"
+    # The port takes 32 KiB at a time.
+    while line:
+        line = line[wire.write(line):]
 
 
 def kernel_app():

@@ -20,6 +20,13 @@ def test_status_output_and_timeout(person):
     assert done.returncode == 124 and "Stopped after 4 s" in done.stderr
 
 
+def test_much_output_at_once(person):
+    """More than the guest's port takes at a time, in both streams."""
+    code = "import os; os.write(1, b'x' * 3_000_000); os.write(2, b'y' * 100_000)"
+    done = person.lab("run", "--", "python", "-c", code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "x" * 3_000_000, "y" * 100_000)
+
+
 def test_output_streams_while_the_command_runs(person):
     process = person.start(sys.executable, "-m", "helpers.lab", "run", "--", "sh", "-c", "echo first; sleep 600", stdout=-1)
     assert process.stdout.readline() == "first\n"
