@@ -45,8 +45,10 @@ def say(text: str):
 
 
 def build_lab(suite: str, again: bool) -> int:
-    if again and (old := template.find(suite)):
-        shutil.rmtree(old)
+    if again:
+        if old := template.find(suite):
+            shutil.rmtree(old)
+        template.kvm_verdict().unlink(missing_ok=True)
     print(f"The lab's virtual machine is ready: {template.ensure(suite, say)}")
     return 0
 

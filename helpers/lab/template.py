@@ -27,6 +27,8 @@ def location(suite: str, accelerator: str) -> Path | None:
     if not name.exists():
         return None
     hardware = " ".join([*vm.HARDWARE, *vm.ACCELERATORS[accelerator], vm.KERNEL_COMMAND_LINE])
+    if accelerator == "kvm":
+        hardware += cpu()  # which the guest sees; and a home directory may be on the network
     parts = name.name, vm.qemu_version(), hardware, AGENT
     return cache.directory() / f"template-{suite}-{accelerator}-{cache.key(*parts)}"
 
@@ -41,8 +43,12 @@ def ensure(suite: str = image.DEFAULT_SUITE, say=print) -> Path:
         try:
             return build(suite, "kvm", say)
         except LabError as error:
-            kvm_verdict().write_text(str(error))
-            say("/dev/kvm opens but does not run a guest; software emulation is used")
+            why = str(error)
+        say("/dev/kvm opens but does not run a guest; software emulation is used")
+        built = build(suite, "tcg", say)
+        # Only now: a full disk, for one, would have kept us from building either.
+        kvm_verdict().write_text(why)
+        return built
     return build(suite, "tcg", say)
 
 
@@ -53,6 +59,12 @@ def find(suite: str = image.DEFAULT_SUITE) -> Path | None:
         if place and place.exists():
             return place
     return None
+
+
+def cpu() -> str:
+    """Return what Linux says of this machine's first CPU: its model and its features; see proc_cpuinfo(5)."""
+    lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    return "\n".join(line for line in lines if line.startswith(("model name", "flags", "Features")))
 
 
 def kvm_opens() -> bool:
@@ -133,20 +145,24 @@ def memory(template: Path) -> Path:
     ram = template / "ram"
     if vm.reads_without_writing() or os.access(ram, os.W_OK):
         return ram
-    copy = cache.own() / f"{template.name}-{ram.stat().st_mtime_ns}.ram"
+    copy = cache.own() / f"memory-{template.name}-{ram.stat().st_mtime_ns}"
     if not copy.exists():
-        for old in copy.parent.glob("template-*.ram"):
-            old.unlink(missing_ok=True)
-        partial = copy.with_suffix(f".{os.getpid()}")
-        try:
-            subprocess.run(["cp", "--sparse=always", ram, partial], check=True, capture_output=True, text=True)
-            partial.rename(copy)
-        except subprocess.CalledProcessError as error:
-            said = error.stderr.strip()
-            raise LabError(f"The lab's template cannot be copied: {said}.", "Make room for 1 GB there.") from error
-        finally:
-            partial.unlink(missing_ok=True)
-    return copy
+        with cache.building(copy, print) as scratch:
+            if scratch:
+                for old in copy.parent.glob("memory-template-*[0-9]"):
+                    shutil.rmtree(old, ignore_errors=True)
+                copy_memory(ram, scratch / "ram")
+    return copy / "ram"
+
+
+def copy_memory(ram: Path, copy: Path):
+    """Copy a memory file with its holes. Raises LabError when there is no room."""
+    try:
+        command = ["setpriv", "--pdeathsig", "KILL", "cp", "--sparse=always", ram, copy]
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.strip()
+        raise LabError(f"The lab's template cannot be copied: {said}.", "Make room for 1 GB there.") from error
 
 
 def prune(keep: list[Path]):

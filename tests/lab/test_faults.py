@@ -107,6 +107,15 @@ def test_kvm_that_opens_but_runs_no_guest(person, monkeypatch, tmp_path, built):
     assert template.kvm_verdict().read_text()
 
 
+def test_kvm_is_not_to_blame_for_what_keeps_software_emulation_from_building_too(monkeypatch, tmp_path):
+    monkeypatch.setenv("EBPF_LAB_CACHE", str(tmp_path))
+    (tmp_path / image.target(image.DEFAULT_SUITE).name).mkdir()
+    monkeypatch.setattr(template, "kvm_opens", lambda: True)
+    with pytest.raises(LabError):
+        template.ensure(image.DEFAULT_SUITE, lambda text: None)
+    assert not template.kvm_verdict().exists()
+
+
 def test_host_mode_without_root(person):
     told = person.python(IN_THE_NOTEBOOK, environment={"EBPF_LAB": "host"})
     assert "Host mode cannot trace here" in told and ("root" in told or "kprobes" in told)
