@@ -163,5 +163,6 @@ def give_back():
     for folder, folders, files in os.walk(cache.PROJECT):
         for name in [*folders, *files]:
             path = os.path.join(folder, name)
-            if os.lstat(path).st_uid != owner.st_uid:
-                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+            with contextlib.suppress(FileNotFoundError):
+                if os.lstat(path).st_uid == 0 != owner.st_uid:
+                    os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
