@@ -6,7 +6,7 @@ here. A channel is a context manager that opens and closes what it reads from, a
 - ``wait(stop)``: sleep until something came, or some milliseconds passed, or the file descriptor ``stop`` is readable;
 - ``drain()``: move what is there into ``table``; ``finish()``: the same for the last time, with the accounts closed;
 - ``table``: has ``rows`` and ``to_frame()``; ``lost``: events lost so far, or None when nobody can know;
-- ``gone()``: whether nothing will ever come again; ``odd``: number of events of a wrong size, by size;
+- ``gone()``: whether nothing will ever come again; ``odd``: number of events of a wrong size, by size with padding;
 - ``name``, ``clock``, ``advice``: words for messages and for ``df.attrs``.
 
 All of it runs in the thread, because ■ (SIGINT, signal(7)) interrupts only the main thread of Python: a drain is never
@@ -54,9 +54,9 @@ class Drain(threading.Thread):
         self._stop_lock = threading.Lock()
 
     def run(self):
-        with self._stop_lock:
-            self._stop_fd = os.eventfd(self._stop_asked)
         try:
+            with self._stop_lock:
+                self._stop_fd = os.eventfd(self._stop_asked)
             # What is watched may use every CPU: reading needs little, and must not wait for its turn.
             with suppress(PermissionError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -20)
@@ -73,7 +73,8 @@ class Drain(threading.Thread):
         finally:
             self.finished = True
             with self._stop_lock:
-                os.close(self._stop_fd)
+                if self._stop_fd is not None:
+                    os.close(self._stop_fd)
                 self._stop_fd = None
 
     def stop(self):
@@ -150,7 +151,7 @@ class Collector:
             share = self.lost / (self.lost + self.received)
             self._warn(f"{self.lost:,} of {self.lost + self.received:,} events ({share:.2%}) were lost: {channel.advice}")
         if channel.odd:
-            sizes = ", ".join(f"{count:,} of {size} bytes" for size, count in channel.odd.items())
+            sizes = ", ".join(f"{count:,} of up to {size} bytes" for size, count in channel.odd.items())
             problem = f"{channel.name}: {sizes} do not fit the event's struct of {channel.event_size} bytes"
             if not self.received:
                 raise ValueError(problem + ". Declare the struct by hand, as a ctypes.Structure, and pass event=…")

@@ -36,6 +36,8 @@ class Columns:
 
     def append(self, events, **more):
         """Copy n events: a structured array of them, and ``more`` columns by name."""
+        if not len(events):
+            return
         for name, column in self._columns.items():
             column.append(more[name] if name in more else events[name])
         self.rows += len(events)

@@ -15,13 +15,14 @@ import platform
 import select
 import struct
 import time
+from contextlib import ExitStack
 
 import numpy as np
 
 from helpers.collector import Collector
 from helpers.columns import Columns, Numbers
 from helpers.records import dtype_of, perf_records, unroll
-from helpers.tables import MONOTONIC, PERF_EVENT_ARRAY, check_kind, check_open, check_pages, event_class, is_gone, table_name
+from helpers.tables import MONOTONIC, PERF_EVENT_ARRAY, check_kind, check_pages, event_class, is_gone, only_reader, table_name
 
 # From <linux/perf_event.h>; the bits of the attribute's flags are counted from `disabled`.
 PERF_TYPE_SOFTWARE, PERF_COUNT_SW_BPF_OUTPUT, PERF_SAMPLE_RAW = 1, 10, 1 << 10
@@ -82,20 +83,18 @@ class PerfRings:
         self.lost, self.odd = 0, {}
 
     def __enter__(self):
-        check_open(self._bpf)
-        # A file descriptor of our own keeps the map, so that its number cannot come to mean another file meanwhile.
-        self._table_fd = os.dup(self._table_fd)
-        try:
+        with ExitStack() as closing:
+            closing.enter_context(only_reader(self._bpf, self.name))
+            # A file descriptor of our own keeps the map, so that its number cannot come to mean another file meanwhile.
+            self._table_fd = os.dup(self._table_fd)
+            closing.callback(os.close, self._table_fd)
+            closing.callback(self._close_all)
             self._follow_cpus()
-        except BaseException:
-            self.__exit__()
-            raise
+            self._closing = closing.pop_all()
         return self
 
     def __exit__(self, *error):
-        for cpu in list(self._rings):
-            self._close(cpu)
-        os.close(self._table_fd)
+        self._closing.close()
 
     def _follow_cpus(self):
         """A perf event dies with its CPU: close the rings of CPUs that went offline, open one for each that came.
@@ -129,6 +128,10 @@ class PerfRings:
         if late := self._follow_cpus():
             self._late = True
             self.advice = f"CPU {min(late)} came online meanwhile, and had no ring for up to a second"
+
+    def _close_all(self):
+        for cpu in list(self._rings):
+            self._close(cpu)
 
     def _close(self, cpu):
         from bcc.libbcc import lib

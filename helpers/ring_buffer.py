@@ -19,7 +19,7 @@ import numpy as np
 from helpers.collector import Collector
 from helpers.columns import Columns
 from helpers.records import distance, dtype_of, ringbuf_records
-from helpers.tables import MONOTONIC, RINGBUF, Counter, check_kind, check_open, event_class, is_gone, table_name
+from helpers.tables import MONOTONIC, RINGBUF, Counter, check_kind, event_class, is_gone, only_reader, table_name
 
 BUSY_MS, IDLE_MS = 2, 50
 LAST_RECORDS_SECONDS = 0.1
@@ -89,8 +89,8 @@ class Ring:
         )
 
     def __enter__(self):
-        check_open(self._bpf)
         with ExitStack() as closing:
+            closing.enter_context(only_reader(self._bpf, self.name))
             # A file descriptor of our own keeps the map, so that its number cannot come to mean another file meanwhile.
             self._fd = os.dup(self._fd)
             closing.callback(os.close, self._fd)

@@ -41,6 +41,23 @@ def check_open(bpf):
         raise ValueError("the BPF object of this table was cleaned up: run the cell that makes it again")
 
 
+_BEING_READ = set()
+
+
+@contextlib.contextmanager
+def only_reader(bpf, name):
+    """Be the only collection that reads a table of a BPF object. ValueError when there is one, or the object is gone."""
+    check_open(bpf)
+    key = id(bpf), name
+    if key in _BEING_READ:
+        raise ValueError(f"another collection reads {name}, and there can be one at a time: end that one first")
+    _BEING_READ.add(key)
+    try:
+        yield
+    finally:
+        _BEING_READ.remove(key)
+
+
 def table_name(table):
     """The name that a table has in the C program (str)."""
     name = next(name for name, known in table.bpf.tables.items() if known is table)

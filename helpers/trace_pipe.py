@@ -212,10 +212,10 @@ def parse(text):
 
 
 def _those_like_the_first(lines):
-    """Fields and messages of the lines that look like the first header, and which lines those are (bool array)."""
+    """Fields and messages of the lines that look like the first whole header, and which lines those are (bool array)."""
     fields = np.zeros(len(lines), FIELDS)
-    layout = next((match for match in map(HEADER.fullmatch, lines) if match), None)
-    if layout is None or layout["flags"] is None:
+    layout = next((match for match in map(HEADER.fullmatch, lines) if match and match["flags"] and match["function"]), None)
+    if layout is None:
         return fields, [b""] * len(lines), np.zeros(len(lines), bool)
     begin = layout.start("message")
     bytes_ = np.array(lines, f"S{begin}").view("u1").reshape(len(lines), begin)
@@ -231,7 +231,7 @@ def _those_like_the_first(lines):
     alike &= ((digits < 10) | (digits == BLANK)).all(0)
     tid, cpu, seconds, micros = map(_number, np.split(digits, np.cumsum([end - first for first, end in spans])[:-1]))
     fields["task"] = np.ascontiguousarray(bytes_[:, :16]).view("S16")[:, 0]
-    fields["tid"], fields["cpu"], fields["function"] = tid, cpu, layout["function"] or b""
+    fields["tid"], fields["cpu"], fields["function"] = tid, cpu, layout["function"]
     fields["flags"] = np.ascontiguousarray(bytes_[:, slice(*layout.span("flags"))]).view(f"S{len(layout['flags'])}")[:, 0]
     fields["time_ns"] = seconds * 10**9 + micros * 1000
     return fields, [line[begin:] for line in lines], alike

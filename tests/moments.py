@@ -5,29 +5,38 @@ import sys
 
 
 def moments(cell):
-    """Run `cell` once; return the moments it had, one for each distinct place: for `press`."""
-    places = {}
-    _profiled(cell, lambda number, place: places.setdefault(place, number))
-    return sorted(places.values())
+    """Run `cell` three times; return its moments, each place once, for `press`.
+
+    A place is a line of a function and what happens there. What is not there every time is left out: how often a cell
+    sleeps while it waits for its thread, and what Python itself tidies up in between.
+    """
+    cell()
+    first, second = [], []
+    for places in first, second:
+        _profiled(cell, places.append)
+    return [place for place in dict.fromkeys(first) if place in second and place[3] != "sleep"]
 
 
 def press(cell, moment):
     """Run `cell` and press ■ at one of its moments. Return whether it was interrupted."""
+    pressed = []
+
+    def look(place):
+        if place == moment and not pressed:
+            pressed.append(place)
+            signal.raise_signal(signal.SIGINT)
+
     try:
-        _profiled(cell, lambda number, place: number == moment and signal.raise_signal(signal.SIGINT))
+        _profiled(cell, look)
     except KeyboardInterrupt:
         return True
     return False
 
 
 def _profiled(cell, look):
-    count = 0
-
     def step(frame, event, argument):
-        nonlocal count
         if event in ("call", "c_return"):
-            count += 1
-            look(count, (frame.f_code, frame.f_lineno, event, getattr(argument, "__name__", "")))
+            look((frame.f_code, frame.f_lineno, event, getattr(argument, "__name__", "")))
 
     sys.setprofile(step)
     try:

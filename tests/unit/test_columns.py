@@ -1,5 +1,7 @@
 """Columns: what goes in comes out, typed; text through few distinct values; interrupts and threads do no harm."""
 
+import pickle
+import sys
 import threading
 import time
 
@@ -52,6 +54,14 @@ def test_appending_copies():
     columns.append(some)
     some["pid"] = 99
     assert columns.to_frame()["pid"].tolist() == [2]
+
+
+def test_nothing_to_append_costs_nothing():
+    columns = Columns.of(EVENT, message=Strings())
+    before = sys.getsizeof(pickle.dumps(columns._columns))
+    for _ in range(1000):
+        columns.append(events([]), message=[])
+    assert sys.getsizeof(pickle.dumps(columns._columns)) == before
 
 
 def test_byte_order_of_the_network():

@@ -47,6 +47,7 @@ def test_a_record_that_is_being_written_at_the_end_gets_a_moment(kernel, monkeyp
         ring.drain()
         assert values(ring) == [1]
         monkeypatch.setattr(time, "sleep", lambda seconds: ready())
+        monkeypatch.setattr("helpers.ring_buffer.LAST_RECORDS_SECONDS", 60)
         ring.finish()
         assert values(ring) == [1, 2, 3] and ring.lost == 0
 

@@ -69,6 +69,13 @@ def test_function_tracer():
     assert rows(text) == [expected(function=b"vfs_read", message=b"<-ksys_read")]
 
 
+def test_a_first_line_that_names_no_function():
+    """As tracepoints of system calls write it."""
+    text = line().replace(b"bpf_trace_printk: Hello World!", b"sys_sync()")
+    assert rows(text + line() + text) == [expected(function=b"", message=b"sys_sync()"), expected(),
+                                          expected(function=b"", message=b"sys_sync()")]
+
+
 def test_no_flags_without_irq_info():
     assert rows(line().replace(b"d..21 ", b"")) == [expected(flags=b"")]
 
