@@ -195,6 +195,7 @@ def mark_percentiles(ax, values):
                     bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})
         high = max(high, low * (value / low) ** 1.55)  # room for the words
     ax.set_xlim(low, high)
+    ax.set_ylim(top=ax.get_ylim()[1] * 1.15)  # and for the first of them above the bars
 
 
 def left_out(values):

@@ -91,13 +91,13 @@ def missing_for_kprobes(root="/"):
 
 
 def kernel(root):
-    """Release of the running kernel, proc_sys_kernel(5). BPF ring buffers came with Linux 5.8."""
+    """Release of the running kernel, proc_sys_kernel(5). Perf buffers count lost events since Linux 6.0."""
     release = _read(root / "proc/sys/kernel/osrelease")
     version = tuple(int("".join(filter(str.isdigit, part)) or 0) for part in release.split("-")[0].split(".")[:2])
     found = f"Linux {release or '(unknown)'} on {platform.machine()}"
-    if version >= (5, 8):
+    if version >= (6, 0):
         return Check("kernel", True, found)
-    return Check("kernel", False, found + ", and ring buffers need 5.8 or later", _ANOTHER_KERNEL)
+    return Check("kernel", False, found + ", and the course needs 6.0 or later", _ANOTHER_KERNEL)
 
 
 def user(root):

@@ -150,7 +150,7 @@ def latency(df, column_name="latency_ns", by=None, ax=None):
         parts = [times[rows == row] for row in range(len(labels))]
         log_histogram(ax, parts, [f"{label}: half under {duration(np.median(p))}" for label, p in zip(labels, parts)])
         ax.legend()
-        ax.set_ylim(top=ax.get_ylim()[1] * (1.05 + 0.11 * len(parts)))  # room for the legend above the steps
+        ax.set_ylim(top=ax.get_ylim()[1] * (1.1 + 0.12 * len(parts)))  # room for the legend above the steps
     else:
         log_histogram(ax, [times], [None])
         mark_percentiles(ax, times)
@@ -246,7 +246,7 @@ def live(draw, seconds=None, until=None, every=0.5):
             clock.sleep(0 if last else max(every - took, took))
         except KeyboardInterrupt:
             last = True
-    return figure.axes[0]
+    return figure.axes[0] if figure.axes else figure.add_subplot()
 
 
 def _times(df, time):

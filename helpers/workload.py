@@ -244,7 +244,7 @@ def _function(call):
     if callable(call):
         return call
     if call in ("fsync", "fdatasync"):
-        file, flush = tempfile.TemporaryFile(), getattr(os, call)
+        file, flush = tempfile.TemporaryFile(dir="/var/tmp"), getattr(os, call)
 
         def write_and_flush():
             os.pwrite(file.fileno(), b"x", 0)
@@ -267,7 +267,8 @@ def _valid_name(name, call):
 
 def _valid_cpus(cpu):
     cpus = [] if cpu is None else [cpu] if isinstance(cpu, int) else list(cpu)
+    ours = sorted(os.sched_getaffinity(0))
     for number in cpus:
-        if not 0 <= number < os.cpu_count():
-            raise ValueError(f"there is no CPU {number} here, only 0 to {os.cpu_count() - 1}")
+        if number not in ours:
+            raise ValueError(f"there is no CPU {number} here, only {', '.join(map(str, ours))}")
     return cpus

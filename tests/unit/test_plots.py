@@ -213,6 +213,18 @@ def test_live_ends_when_interrupted():
     plots.live(press_stop, seconds=60)
 
 
+def test_live_interrupted_before_there_is_anything_to_draw_in(monkeypatch):
+    real = plots.plt.Figure.add_subplot
+    presses = iter([KeyboardInterrupt])
+
+    def add_subplot(figure):
+        for press in presses:
+            raise press
+        return real(figure)
+    monkeypatch.setattr(plots.plt.Figure, "add_subplot", add_subplot)
+    assert not plots.live(lambda ax: None, seconds=60).has_data()
+
+
 def test_units_in_words():
     assert [canvas.duration(ns) for ns in (0, 999, 12_300, 4.5e6, 1e9, 7.2e12)] == [
         "0 ns", "999 ns", "12.3 µs", "4.5 ms", "1 s", "7,200 s"]
