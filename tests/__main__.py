@@ -3,14 +3,15 @@
     unit        this machine, no privilege: bytes, frames, plots, the notebooks' files
     host        this machine as root: collectors on tracepoints
     lab         the virtual machine and Jupyter's kernel from outside, as an ordinary user
-    notebooks   every notebook: twice, with solutions, with wrong answers
+    notebooks   every notebook, run twice
+    exercises   every notebook again, its exercises answered wrongly and well
     vm          the tests of host in the lab's virtual machine: collectors on kernel probes
     browser     JupyterLab in a real browser
     classroom   JupyterHub as root, with three students; STUDENTS=10 makes it ten, WHOLE=1 all of notebook 01
 
 The first three have the machine to themselves, as some of their tests measure time; then two groups run at once. A
 summary at the end says what ran where. With --coverage it says which lines of helpers/ were run, inside the virtual
-machine too; notebooks and browser are not measured, and neither is lab/guest.py, which runs before there is a project.
+machine too, but not in notebooks, exercises and browser; and not of lab/guest.py, which runs before there is a project.
 """
 
 import os
@@ -48,7 +49,8 @@ GROUPS = {
     "unit": Group([PYTHON, *PYTEST, "-q", "tests/unit"], "this machine", alone=True),
     "host": Group([*ON_HOST, PYTHON, *PYTEST, "-q", "tests/live"], "this machine as root", [], alone=True),
     "lab": Group([PYTHON, *SLOW, "tests/lab"], OUTSIDE, alone=True),
-    "notebooks": Group([PYTHON, *SLOW, "tests/notebooks"], OUTSIDE, IN_LAB),
+    "notebooks": Group([PYTHON, *SLOW, "tests/notebooks", "-k", "twice"], OUTSIDE, IN_LAB),
+    "exercises": Group([PYTHON, *SLOW, "tests/notebooks", "-k", "exercises"], OUTSIDE, IN_LAB),
     "vm": Group([*IN_VM, "python", *SLOW, "tests/live"], "the lab's virtual machine", IN_VM),
     "browser": Group([PYTHON, *SLOW, "tests/browser"], OUTSIDE),
     "classroom": Group([PYTHON, *SLOW, "-s", "--exitfirst", "tests/classroom"], OUTSIDE),

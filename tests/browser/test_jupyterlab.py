@@ -10,7 +10,8 @@ from helpers.lab import cache
 from tests.browser.conftest import ARTEFACTS
 from tests.notebooks import exercises
 
-PATIENCE = 240_000  # ms; a notebook takes a minute or two by software emulation
+PATIENCE = 480_000  # ms; a notebook takes a minute or two by software emulation
+pytestmark = pytest.mark.timeout(1800)
 NOTEBOOK = "notebooks/04_perf_output_to_dataframe.ipynb"
 
 
@@ -19,8 +20,9 @@ class Page:
 
     def __init__(self, page, server, path):
         self.page = page
+        page.set_default_timeout(PATIENCE)
         page.goto(f"{server.web.address}/lab/tree/{path}?token={server.web.token}&reset")
-        page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
+        page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
         self.wait_until_idle()
 
     def ask(self, script: str):
@@ -35,7 +37,7 @@ class Page:
 
     def wait_until_idle(self):
         self.page.wait_for_function(
-            "window.jupyterapp.shell.currentWidget.sessionContext?.kernelDisplayStatus === 'idle'", timeout=PATIENCE
+            "window.jupyterapp.shell.currentWidget.sessionContext?.kernelDisplayStatus === 'idle'"
         )
 
     def menu(self, menu: str, item: str):
@@ -66,7 +68,6 @@ class Page:
                 "([index, text]) => JSON.stringify(window.jupyterapp.shell.currentWidget.content.model.toJSON()"
                 ".cells[index].outputs).includes(text)",
                 arg=[index, text],
-                timeout=PATIENCE,
             )
         except TooLate:
             self.picture("failed")
@@ -95,7 +96,7 @@ def test_run_all_and_fill_in_an_exercise(open_notebook):
     page.menu("Run", "Run All Cells")
     last = max(i for i, cell in enumerate(source.cells) if cell.cell_type == "code")
     page.page.wait_for_function(
-        f"window.jupyterapp.shell.currentWidget.content.model.cells.get({last}).executionCount !== null", timeout=PATIENCE
+        f"window.jupyterapp.shell.currentWidget.content.model.cells.get({last}).executionCount !== null"
     )
     page.wait_until_idle()
     cells = page.cells()
@@ -145,6 +146,6 @@ def test_dark_theme(open_notebook):
     """The road and the tables are drawn for both themes; the picture is for somebody to look at."""
     page = open_notebook("notebooks/00_start_here.ipynb")
     page.page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-    page.page.wait_for_timeout(2000)
-    assert page.page.evaluate("document.body.dataset.jpThemeName") == "JupyterLab Dark"
+    page.page.wait_for_function("document.body.dataset.jpThemeName === 'JupyterLab Dark'")
+    page.page.wait_for_timeout(1000)  # for the picture
     page.picture("dark")

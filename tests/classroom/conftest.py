@@ -137,8 +137,12 @@ class Student:
                     found.append(process)
         return found
 
-    def process(self, name: str) -> psutil.Process:
-        return next(p for p in self.processes() if name in " ".join(p.cmdline()))
+    def process(self, name: str) -> psutil.Process | None:
+        found = None
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found = process if name in " ".join(process.cmdline()) else found
+        return found
 
     def python(self, code: str, *arguments) -> str:
         """Run Python on the server, outside the machine, as this student would who had found a way to."""

@@ -194,7 +194,7 @@ def test_kill_in_one_machine_hurts_nobody_else(students):
     for student in others:
         assert student.kernel.execute("print(kept)") == ("42\n", "")
         assert {p.pid for p in student.processes()} == before[student]
-    victim.wait(lambda: any("qemu-system" in p.name() for p in victim.processes()), 60)
+    victim.wait(lambda: victim.process("mem-path="), 60)
     victim.kernel.close()
     victim.kernel.connect()
     assert victim.kernel.execute("print(6 * 7)") == ("42\n", "")

@@ -175,6 +175,17 @@ def traces(person) -> set[str]:
     return found
 
 
+def machines(process: psutil.Process) -> list[psutil.Process]:
+    """The virtual machines among the processes that a process has started."""
+    found = []
+    for child in process.children(recursive=True):
+        # Among them is QEMU asked for its version, which ends at once.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "qemu" in child.name() and any("mem-path=" in part for part in child.cmdline()):
+                found.append(child)
+    return found
+
+
 def memory_file(qemu: psutil.Process) -> str:
     """The file that a machine's memory is mapped from."""
     return next(part.partition("mem-path=")[2].split(",")[0] for part in qemu.cmdline() if "mem-path=" in part)

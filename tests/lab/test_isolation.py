@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.lab.conftest import UID, as_user, memory_file
+from tests.lab.conftest import UID, as_user, machines, memory_file
 from tests.lab.test_server import jupyter_of
 
 pytestmark = [
@@ -96,7 +96,7 @@ def test_another_user_reaches_no_kernel(person, server):
     while len(channels := list(Path(runtime).glob(f"kernel-{kernel}-ipc-*"))) < 5:
         assert time.monotonic() < deadline, "the channels are ports: is `unshare --user --net true` refused here?"
         time.sleep(0.1)
-    qemu = next(p for p in jupyter.children(recursive=True) if "qemu" in p.name())
+    (qemu,) = machines(jupyter)
     assert os.readlink(f"/proc/{qemu.pid}/ns/net") != os.readlink(f"/proc/{jupyter.pid}/ns/net")
     ram = memory_file(qemu)
     files = [f"{runtime}/kernel-{kernel}.json", ram, f"/proc/{qemu.pid}/mem", f"/proc/{jupyter.pid}/environ"]
@@ -127,14 +127,14 @@ KNOCK = """
 import socket
 for address, port in ("10.0.2.2", PORT), ("10.0.2.3", 53):
     try:
-        with socket.create_connection((address, port), 5) as tcp:
-            tcp.settimeout(5)
+        with socket.create_connection((address, port), SECONDS) as tcp:
+            tcp.settimeout(SECONDS)
             assert tcp.recv(9) == b"here"
             print("tcp", address)
     except (OSError, AssertionError):
         pass
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.settimeout(3)
+        udp.settimeout(SECONDS)
         udp.sendto(b"knock", (address, port))
         try:
             udp.recv(9)
@@ -164,9 +164,9 @@ def test_a_machine_reaches_nothing_through_its_gateway(person, tmp_path):
         heard = []
         with answering("127.0.0.1", 0, heard) as port, answering(NAME_SERVER, 53, heard):
             knock = KNOCK.replace("PORT", str(port))
-            locked = person.lab("run", "--timeout", "60", "--", "python", "-c", knock)
+            locked = person.lab("run", "--timeout", "60", "--", "python", "-c", knock.replace("SECONDS", "4"))
             assert (locked.returncode, locked.stdout, heard) == (0, "", []), locked.stderr
-            control = person.run(sys.executable, "-c", UNLOCKED, knock)
+            control = person.run(sys.executable, "-c", UNLOCKED, knock.replace("SECONDS", "30"))
             assert set(control.stdout.split("\n")) - {""} == {
                 *("tcp 10.0.2.2", "udp 10.0.2.2", "tcp 10.0.2.3", "udp 10.0.2.3"),
             }, control.stderr

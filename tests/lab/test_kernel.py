@@ -5,7 +5,7 @@ import time
 import pytest
 
 # The limits hold on a quiet machine; a busy one may take so many times longer.
-BUSY = 2
+BUSY = 3
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
@@ -44,7 +44,7 @@ def test_interrupt_restart_and_shutdown(person):
         seen = {}
         with jupyter(), Kernel() as kernel:
             kernel.execute("mine = 1")
-            threading.Timer(1, kernel.manager.interrupt_kernel).start()
+            threading.Timer(4, kernel.manager.interrupt_kernel).start()
             try:
                 kernel.execute("import time; time.sleep(60)")
             except RuntimeError as error:
@@ -67,7 +67,7 @@ def test_interrupt_restart_and_shutdown(person):
         """
     )
     error, took = seen["interrupt"]
-    assert error.startswith("KeyboardInterrupt") and took < 5 * BUSY
+    assert error.startswith("KeyboardInterrupt") and took < 4 + 5 * BUSY
     assert seen["kept"] == "1\n"
     assert seen["restart"] < 8 * BUSY
     assert not seen["same"], "two thawed machines drew the same random number"

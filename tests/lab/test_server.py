@@ -8,13 +8,14 @@ import psutil
 import pytest
 
 from tests.jupyter import Server
-from tests.lab.conftest import listening
+from tests.lab.conftest import listening, machines
+from tests.lab.test_kernel import BUSY
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 
 def test_serves_one_kernel_behind_its_token(server):
-    assert server.after < 10
+    assert server.after < 10 * BUSY
     specs = server.web.ask("/api/kernelspecs")
     assert list(specs["kernelspecs"]) == ["ebpf"] and specs["default"] == "ebpf"
     assert b"JupyterLab" in server.web.page("/lab")
@@ -39,11 +40,10 @@ def test_ends_with_its_kernels(server, how):
     """Jupyter ended by SIGTERM or by SIGKILL, with a virtual machine running."""
     server.web.ask("/api/kernels", {"name": "ebpf"})
     jupyter = jupyter_of(server)
-    for _ in range(100):
-        if any("qemu" in p.name() for p in jupyter.children(recursive=True)):
-            break
+    deadline = time.monotonic() + 60
+    while not machines(jupyter):
+        assert time.monotonic() < deadline
         time.sleep(0.1)
-    assert any("qemu" in p.name() for p in jupyter.children(recursive=True))
     jupyter.send_signal({"asked": signal.SIGTERM, "killed": signal.SIGKILL}[how])
     server.wait(timeout=20)
 
