@@ -34,7 +34,7 @@ test: vm test-packages ## run all tests
 bench: python test-packages ## measure how fast events reach a DataFrame (as root)
 	@unshare --mount sh tests/with_headers.sh $(PYTHON) -m tests.bench $(OPTIONS)
 
-notebooks: vm ## run all notebooks in the lab and save them with their outputs
+notebooks: vm test-packages ## run all notebooks in the lab and save them with their outputs
 	@$(PYTHON) -m tests.notebooks $(OPTIONS)
 
 binder: python ## build the Binder image and rehearse Binder with it (as root)

@@ -142,6 +142,17 @@ def test_stop_and_restart_during_a_collection(open_notebook):
     page.shows(1, "False")
 
 
+def test_a_word_opens_the_glossary_at_its_place(open_notebook):
+    """Also one with capitals, which JupyterLab and GitHub write differently into the addresses of headings."""
+    page = open_notebook("notebooks/01_hello_trace_pipe.ipynb").page
+    page.locator('.jp-Notebook a[href*="glossary.md"]', has_text="BPF program").first.click()
+    page.wait_for_selector(".jp-MarkdownViewer h2")
+    page.wait_for_function(
+        """() => { const at = document.querySelector('.jp-MarkdownViewer [data-jupyter-id="bpf-program"]')?.getBoundingClientRect();
+                   return at && at.top > 0 && at.top < 200; }"""
+    )
+
+
 def test_dark_theme(open_notebook):
     """The road and the tables are drawn for both themes; the picture is for somebody to look at."""
     page = open_notebook("notebooks/00_start_here.ipynb")

@@ -30,6 +30,7 @@ def opened(notebook: nbformat.NotebookNode):
         client = NotebookClient(
             notebook,
             timeout=CELL_TIMEOUT,
+            iopub_timeout=60,
             kernel_name="ebpf",
             resources={"metadata": {"path": str(FOLDER)}},
             coalesce_streams=True,
