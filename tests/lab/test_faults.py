@@ -154,6 +154,14 @@ def test_cache_that_cannot_be_written(person):
     assert "cannot be written" in done.stderr and "EBPF_LAB_CACHE" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_a_new_cache_is_closed_to_others(person):
+    """In it lie the memory of machines and the files by which Jupyter reaches its kernels."""
+    folder = person.cache / "elsewhere"
+    person.lab("status", environment={"EBPF_LAB_CACHE": str(folder)})
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.rmdir()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small disk of one's own needs root")
 def test_disk_full_while_building(tmp_path):
     small = tmp_path / "small"

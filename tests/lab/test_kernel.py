@@ -43,6 +43,7 @@ def test_interrupt_restart_and_shutdown(person):
         from tests.lab.kernels import Kernel, jupyter
         seen = {}
         with jupyter(), Kernel() as kernel:
+            seen["names"] = kernel.execute("print(len(In), [name for name in ('bpf', 'frame', 'pandas') if name in globals()])")
             kernel.execute("mine = 1")
             threading.Timer(4, kernel.manager.interrupt_kernel).start()
             try:
@@ -66,6 +67,7 @@ def test_interrupt_restart_and_shutdown(person):
         print(json.dumps(seen))
         """
     )
+    assert seen["names"] == "2 []\n", "what warmed the kernel up before the freeze is still there"
     error, took = seen["interrupt"]
     assert error.startswith("KeyboardInterrupt") and took < 4 + 5 * BUSY
     assert seen["kept"] == "1\n"
