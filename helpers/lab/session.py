@@ -45,12 +45,15 @@ def thawed(parent: int, ports: dict[int, int] | None = None, **request) -> vm.VM
         **request,
     )
     try:
-        template.expect(machine, "started", PATIENCE)
-    except LabError:
+        try:
+            template.expect(machine, "started", PATIENCE)
+        except LabError:
+            raise LabError(f"The lab's template {place.name} does not start.", vm.BUILD_AGAIN) from None
+        # Not before the guest has its key: what it says to a client that connects earlier is signed with the template's.
+        machine.forward(ports or {})
+    except BaseException:
         machine.kill()
-        raise LabError(f"The lab's template {place.name} does not start.", vm.BUILD_AGAIN) from None
-    # Not before the guest has its key: what it says to a client that connects earlier is signed with the template's.
-    machine.forward(ports or {})
+        raise
     return machine
 
 

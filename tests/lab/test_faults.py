@@ -48,6 +48,24 @@ def test_no_template_yet(person, other_cache):
     assert "not built yet" in told and "make lab" in told and "restart this kernel" in told
 
 
+def test_a_port_that_another_process_has(person):
+    """Jupyter chooses ports a moment before they are used; where one is taken meanwhile, the kernel ends and says which."""
+    said = person.python(
+        """
+        import json, socket, subprocess
+        from jupyter_client.manager import KernelManager
+        from tests.lab.kernels import jupyter
+        with jupyter(), socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            manager = KernelManager(kernel_name="ebpf", hb_port=port)
+            manager.start_kernel(stderr=subprocess.PIPE)
+            print(json.dumps(manager.provisioner.process.stderr.read().decode().replace(str(port), "N")))
+            manager.cleanup_resources()
+        """
+    )
+    assert "Port N is taken by another process. Start the kernel again." in said
+
+
 def test_no_qemu(person):
     told = person.python(IN_THE_NOTEBOOK, environment={"PATH": without_qemu(person)})
     assert "QEMU is missing. Install it: sudo apt-get install qemu-system-x86" in told
