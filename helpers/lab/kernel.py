@@ -39,6 +39,7 @@ def explain(connection_file: str, error: LabError) -> int:
     """Be a kernel that answers every cell with what is wrong: the notebook is where the learner looks."""
     from ipykernel.kernelapp import IPKernelApp
     from ipykernel.kernelbase import Kernel
+    from zmq import ZMQError
 
     class Explanation(Kernel):
         implementation = "first-ebpf"
@@ -53,7 +54,11 @@ def explain(connection_file: str, error: LabError) -> int:
                 self.send_response(self.iopub_socket, "error", reply)
             return {"status": "error", "execution_count": self.execution_count, **reply}
 
-    IPKernelApp.launch_instance(argv=["-f", connection_file], kernel_class=Explanation)
+    try:
+        IPKernelApp.launch_instance(argv=["-f", connection_file], kernel_class=Explanation)
+    except ZMQError:
+        # Its port is taken. Jupyter starts a kernel that has ended again, with other ports; ZeroMQ would never let us end.
+        os._exit(1)
     return 1
 
 

@@ -57,7 +57,7 @@ def test_a_port_that_another_process_has(person):
         from tests.lab.kernels import jupyter
         with jupyter(), socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-            manager = KernelManager(kernel_name="ebpf", hb_port=port)
+            manager = KernelManager(kernel_name="ebpf", iopub_port=port, cache_ports=False)
             manager.start_kernel(stderr=subprocess.PIPE)
             print(json.dumps(manager.provisioner.process.stderr.read().decode().replace(str(port), "N")))
             manager.cleanup_resources()
