@@ -138,11 +138,11 @@ class Student:
         return found
 
     def process(self, name: str) -> psutil.Process | None:
-        found = None
         for process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
-                found = process if name in " ".join(process.cmdline()) else found
-        return found
+                if name in " ".join(process.cmdline()):
+                    return process
+        return None
 
     def python(self, code: str, *arguments) -> str:
         """Run Python on the server, outside the machine, as this student would who had found a way to."""
