@@ -12,7 +12,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 packages = $(shell sed -n 's/ *\# *$(1)\b.*//p' binder/apt.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab classroom test bench notebooks binder clean packages class-packages test-packages python vm
+.PHONY: help lab classroom test mutations bench notebooks binder clean packages class-packages test-packages python vm
 
 help: ## show this list
 	@echo "Your first eBPF programs"
@@ -30,6 +30,9 @@ classroom: class-packages vm ## serve the course to a class (as root)
 
 test: vm test-packages ## run all tests
 	@$(PYTHON) -m tests $(OPTIONS)
+
+mutations: vm test-packages ## break one thing at a time and see the tests notice (as root)
+	@$(PYTHON) -m tests.mutations $(OPTIONS)
 
 bench: python test-packages ## measure how fast events reach a DataFrame (as root)
 	@unshare --mount sh tests/with_headers.sh $(PYTHON) -m tests.bench $(OPTIONS)

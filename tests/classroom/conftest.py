@@ -34,10 +34,9 @@ c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{{api}}"
 
 
 @pytest.fixture(scope="session")
-def school(request, built, tmp_path_factory):  # noqa: F811
+def school(request, built):  # noqa: F811
     """The running class, every student with a server of their own."""
-    folder = tmp_path_factory.mktemp("class")
-    with within_reach(folder, built) as inside, contextlib.ExitStack() as stack:
+    with within_reach(built) as (folder, inside), contextlib.ExitStack() as stack:
         etc = folder / "etc"
         subprocess.run(["cp", "-a", "/etc", etc], check=True)
         subprocess.run([*inside, "mount", "--bind", etc, "/etc"], check=True)

@@ -81,12 +81,11 @@ class Person:
 
 
 @pytest.fixture(scope="session")
-def person(built, tmp_path_factory):
+def person(built):
     if os.geteuid() != 0:
         yield Person(Path.home(), cache.directory(), cache.PROJECT, ["setpriv", "--no-new-privs"])
         return
-    home = tmp_path_factory.mktemp("home", numbered=True)
-    with within_reach(home) as inside:
+    with within_reach() as (home, inside):
         project, directory = home / "course", home / "cache"
         # QEMU 7.2 opens the memory file for writing even when it only reads: a copy that belongs to the user.
         subprocess.run(["cp", "-a", "--sparse=always", built, directory], check=True)
@@ -106,16 +105,15 @@ def as_user(number: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def within_reach(folder: Path, *shared: Path):
+def within_reach(*shared: Path):
     """Put a copy of the course, the lab's cache and Python where ordinary users reach them.
 
-    Below *folder* are then ``course`` and, in a mount namespace, ``cache`` with the image and what is *shared* besides.
-    Gives the beginning of a command that runs in that namespace, which ends with its first process.
+    Gives a folder and the beginning of a command that runs in a mount namespace of its own, which ends with its first
+    process. In there ``course`` lies below the folder, and ``cache`` with the image and what is *shared* besides.
     """
-    os.chmod(folder, 0o755)
-    for parent in folder.parents:
-        if parent.stat().st_uid == 0 and parent != Path("/"):
-            os.chmod(parent, parent.stat().st_mode | 0o711)
+    # Not one of pytest's: each further pytest that this user starts closes those to all others.
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
     holder = subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "sh", "-c", "echo && exec sleep infinity"],
         stdout=subprocess.PIPE,
@@ -143,7 +141,7 @@ def within_reach(folder: Path, *shared: Path):
             subprocess.run([*inside, "mount", "--bind", outside, VENV], check=True)
             break
     try:
-        yield inside
+        yield folder, inside
     finally:
         holder.kill()
         holder.wait()

@@ -22,7 +22,7 @@ with jupyter(), Kernel() as kernel:
 
 
 @pytest.fixture
-def other_cache(person, tmp_path_factory):
+def other_cache(person):
     """A cache directory of the person's own that holds nothing yet, on the same disk."""
     folder = person.cache.parent / "other-cache"
     person.run("mkdir", str(folder))

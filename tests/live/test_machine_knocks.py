@@ -48,6 +48,15 @@ def test_a_cpu_goes_and_comes_back(load, cpu1, happened, monkeypatch, seen):
     assert perf.received == 100 and perf.lost == 0
 
 
+def test_what_waits_in_the_ring_of_a_cpu_that_goes(load, cpu1):
+    bpf = load(PROGRAM)
+    with PerfOutput(bpf["perf"])._channel() as rings:
+        finish(producer(100, cpu=1))
+        cpu1(False)
+        rings._follow_cpus()
+        assert rings.table.rows == 100
+
+
 def test_the_wall_clock_jumps(load, happened):
     """An hour ahead in mid-collection: times since boot stay, and `wall_clock` tells all by the clock as it is now."""
     bpf = load(PROGRAM.replace("u64 seq; u32 cpu;", "u64 time_ns; u64 seq; u32 cpu;").replace(

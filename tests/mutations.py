@@ -1,0 +1,262 @@
+"""python -m tests.mutations [WORD …]: break one thing at a time, in a copy of the project, and see the tests notice.
+
+Each line below is a mistake that somebody could make, and the test that is there to catch it. All of these tests pass
+first, on the unbroken copy; then each one has to fail. WORDs choose mutations by a part of their file or their test.
+It takes root, and about half an hour for all of them.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from helpers.lab import cache
+from tests.__main__ import GROUPS
+
+
+class Mutation(NamedTuple):
+    file: str
+    before: str
+    after: str
+    group: str
+    test: str
+
+
+MUTATIONS = [
+    # helpers/: from the kernel's bytes to a plot
+    Mutation(
+        "helpers/canvas.py", '"us": 1e3', '"us": 1e6',
+        "unit", "tests/unit/test_plots.py::test_durations_of_many_kinds",
+    ),
+    Mutation(
+        "helpers/cleanup.py", "        bpf.cleanup()\n", "        pass\n",
+        "host", "tests/live/test_trace_pipe.py::test_running_the_cell_twice",
+    ),
+    Mutation(
+        "helpers/clock.py", "(before + after) // 2", "(before + after)",
+        "unit", "tests/unit/test_clock.py::test_now_is_now",
+    ),
+    Mutation(
+        "helpers/collector.py", "        elif self.lost:\n", "        elif False:\n",
+        "unit", "tests/unit/test_collector.py::test_loss_is_said_every_time",
+    ),
+    Mutation(
+        "helpers/columns.py", "from_codes(rank[codes],", "from_codes(codes,",
+        "unit", "tests/unit/test_columns.py::test_many_categories",
+    ),
+    Mutation(
+        "helpers/exercises.py", "self.that(found == expected,", "self.that(True,",
+        "host", "tests/live/test_exercise_checks.py::test_attached_twice",
+    ),
+    Mutation(
+        "helpers/machine.py", 'if mode == "confidentiality":', "if False:",
+        "unit", "tests/unit/test_machine.py::test_each_no_and_what_to_do",
+    ),
+    Mutation(
+        "helpers/patience.py", "            Patience.pressed = True\n", "            pass\n",
+        "unit", "tests/unit/test_collector.py::test_stop_while_it_ends_does_not_hide_the_loss",
+    ),
+    Mutation(
+        "helpers/perf_output.py", "        self._tail.value = head\n", "",
+        "host", "tests/live/test_perf_output.py::test_many_events_none_lost",
+    ),
+    Mutation(
+        "helpers/perf_output.py", "max(self.told_lost, self._counts()[2])", "self.told_lost",
+        "host", "tests/live/test_perf_output.py::test_loss_is_exact_when_the_last_events_are_lost",
+    ),
+    Mutation(
+        "helpers/perf_output.py", "        if bccs:\n", "        if False:\n",
+        "host", "tests/live/test_perf_output.py::test_gives_the_table_back_to_open_perf_buffer",
+    ),
+    Mutation(
+        "helpers/perf_output.py", "self._counts()[1] != self._counts()[1]", "True",
+        "vm", "tests/live/test_machine_knocks.py::test_a_cpu_goes_and_comes_back",
+    ),
+    Mutation(
+        "helpers/perf_output.py", "            self._late = True\n", "",
+        "vm", "tests/live/test_machine_knocks.py::test_a_cpu_goes_and_comes_back",
+    ),
+    Mutation(
+        "helpers/perf_output.py",
+        "            self._take(cpu)\n            self._close(cpu)", "            self._close(cpu)",
+        "vm", "tests/live/test_machine_knocks.py::test_what_waits_in_the_ring_of_a_cpu_that_goes",
+    ),
+    Mutation(
+        "helpers/plots.py", "* 1e9 / width\n", "* 1e9\n",
+        "unit", "tests/unit/test_plots.py::test_bars_add_up",
+    ),
+    Mutation(
+        "helpers/records.py", "rows[~discarded] if discarded.any() else rows", "rows",
+        "unit", "tests/unit/test_records.py::test_ringbuf_discarded_and_odd_records_at_any_place",
+    ),
+    Mutation(
+        "helpers/ring_buffer.py", "            self._was_full = True\n", "            pass\n",
+        "host", "tests/live/test_ring_buffer.py::test_full_without_a_counter_is_said",
+    ),
+    Mutation(
+        "helpers/ring_buffer.py", "start = begin % self._size", "start = begin % (2 * self._size)",
+        "host", "tests/live/test_ring_buffer.py::test_what_waited_before_is_thrown_away",
+    ),
+    Mutation(
+        "helpers/show.py", 'len(text) - len(text.lstrip("\\n")) + 1', "1",
+        "unit", "tests/unit/test_show.py::test_lines_have_the_compilers_numbers",
+    ),
+    Mutation(
+        "helpers/tables.py", "sum(counts) - self._begin", "counts[0] - self._begin",
+        "host", "tests/live/test_ring_buffer.py::test_under_overload_fired_is_received_and_lost",
+    ),
+    Mutation(
+        "helpers/trace_pipe.py", "    alike &= ((digits < 10) | (digits == BLANK)).all(0)\n", "",
+        "unit", "tests/unit/test_trace_lines.py::test_odd_ones_among_usual_ones",
+    ),
+    Mutation(
+        "helpers/workload.py", "        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)\n", "",
+        "host", "tests/live/test_workload.py::test_children_die_with_their_parent",
+    ),
+    # helpers/lab/: the virtual machine from outside
+    Mutation(
+        "helpers/lab/cache.py", "path.mkdir(mode=0o700,", "path.mkdir(mode=0o755,",
+        "lab", "tests/lab/test_faults.py::test_a_new_cache_is_closed_to_others",
+    ),
+    Mutation(
+        "helpers/lab/choose.py", 'if wanted == "host" and missing:', "if False:",
+        "lab", "tests/lab/test_faults.py::test_host_mode_without_root",
+    ),
+    Mutation(
+        "helpers/lab/image.py", 'if "No space left on device" in done.stdout:', "if False:",
+        "lab", "tests/lab/test_faults.py::test_disk_full_while_building",
+    ),
+    Mutation(
+        "helpers/lab/kernel.py", "explain(connection_file, error) if os.getppid() == jupyter else 1", "1",
+        "lab", "tests/lab/test_faults.py::test_no_template_yet",
+    ),
+    Mutation(
+        "helpers/lab/requirements.py", "    if missing:\n", "    if False:\n",
+        "lab", "tests/lab/test_faults.py::test_unlocked_dependency_is_named",
+    ),
+    Mutation(
+        "helpers/lab/serve.py", '"ipc" if sockets.possible() else "tcp"', '"tcp"',
+        "lab", "tests/lab/test_isolation.py::test_another_user_reaches_no_kernel",
+    ),
+    Mutation(
+        "helpers/lab/session.py", "        machine.process.kill()\n", "        pass\n",
+        "lab", "tests/lab/test_kernel.py::test_killed_parent_leaves_no_kernel",
+    ),
+    Mutation(
+        "helpers/lab/sockets.py", "    writer.write_eof()\n", "    pass\n",
+        "unit", "tests/unit/test_sockets.py::test_all_bytes_come_back_in_order_and_the_end_is_told",
+    ),
+    Mutation(
+        "helpers/lab/student.py", "if not os.path.lexists(target):", "if True:",
+        "classroom", "tests/classroom/test_classroom.py::test_desk_keeps_the_students_work_and_gets_what_is_new",
+    ),
+    Mutation(
+        "helpers/lab/template.py", "    if not whole:\n", "    if False:\n",
+        "lab", "tests/lab/test_faults.py::test_damaged_template",
+    ),
+    Mutation(
+        "helpers/lab/vm.py", "restrict=on", "restrict=off",
+        "lab", "tests/lab/test_isolation.py::test_a_machine_reaches_nothing_through_its_gateway",
+    ),
+    # the guest's start-up: from its first boot to a notebook's kernel
+    Mutation(
+        "helpers/lab/guest.py", '    app.session.key = request.get("key", "").encode()\n', "",
+        "lab", "tests/lab/test_kernel.py::test_interrupt_restart_and_shutdown",
+    ),
+    Mutation(
+        "helpers/lab/guest.py", "    app.shell.execution_count = 1\n", "",
+        "lab", "tests/lab/test_kernel.py::test_interrupt_restart_and_shutdown",
+    ),
+    Mutation(
+        "helpers/lab/guest.py", "    else:\n        limit_memory()\n", "",
+        "lab", "tests/lab/test_knocks.py::test_guest_without_memory",
+    ),
+    Mutation(
+        "helpers/lab/guest.py", '    reseed(base64.b64decode(request["seed"]))\n', "",
+        "lab", "tests/lab/test_kernel.py::test_interrupt_restart_and_shutdown",
+    ),
+    Mutation(
+        "helpers/lab/guest.py", "status if status >= 0 else 128 - status", "0",
+        "lab", "tests/lab/test_run.py::test_status_output_and_timeout",
+    ),
+    # notebooks/: what is written is what happens
+    Mutation(
+        "notebooks/02_trace_pipe_to_dataframe.ipynb", 'rate=10, name=\\"steady\\"', 'rate=20, name=\\"steady\\"',
+        "notebooks", "tests/notebooks/test_notebooks.py::test_run_all_twice_in_one_kernel[02_trace_pipe_to_dataframe]",
+    ),
+    Mutation(
+        "notebooks/02_trace_pipe_to_dataframe.ipynb",
+        'my_df[\\"ms\\"] = (df[\\"time_ns\\"] - df[\\"time_ns\\"].min()) / 1e6',
+        'my_df[\\"ms\\"] = (df[\\"time_ns\\"] - df[\\"time_ns\\"].min()) / 1e9',
+        "exercises",
+        "tests/notebooks/test_notebooks.py::test_exercises_answered_wrongly_and_well[02_trace_pipe_to_dataframe]",
+    ),
+    Mutation(
+        "notebooks/03_hello_perf_output.ipynb", "open_perf_buffer(look)", "open_perf_buffer(watch)",
+        "unit", "tests/unit/test_notebook_files.py::test_outputs_come_from_this_source[03_hello_perf_output]",
+    ),
+]
+
+
+def main(words: list[str]) -> int:
+    chosen = [each for each in MUTATIONS if not words or any(word in each.file + each.test for word in words)]
+    with tempfile.TemporaryDirectory() as scratch:
+        project = Path(scratch, "course")
+        shutil.copytree(cache.PROJECT, project, ignore=shutil.ignore_patterns(".git", ".coverage*", "__pycache__"))
+        for group in dict.fromkeys(each.group for each in chosen):
+            tests = list(dict.fromkeys(each.test for each in chosen if each.group == group))
+            print(f"{'unbroken':<12} {group}: {len(tests)} tests", flush=True)
+            if failed := failures(project, group, *tests):
+                print(*failed, sep="\n")
+                return 1
+        survived = [each for each in chosen if not caught(project, each)]
+    print(f"\n{len(chosen) - len(survived)} caught, {len(survived)} survived")
+    return bool(survived)
+
+
+def caught(project: Path, mutation: Mutation) -> bool:
+    """Break the copy, run the test that should notice, mend the copy; say what happened."""
+    start, path = time.monotonic(), project / mutation.file
+    whole = path.read_text()
+    templates = set(cache.directory().glob("template-*"))
+    path.write_text(whole.replace(mutation.before, mutation.after))
+    try:
+        failed = failures(project, mutation.group, mutation.test)
+    finally:
+        path.write_text(whole)
+        # A broken guest is frozen into a template of its own.
+        for template in set(cache.directory().glob("template-*")) - templates:
+            shutil.rmtree(template)
+    word = "caught" if failed else "SURVIVED"
+    line = mutation.before.strip().partition("\n")[0]
+    print(f"{word:<12} {mutation.file}: {line}")
+    print(f"{'in ' + mutation.group:<12} {mutation.test} ({time.monotonic() - start:.0f} s)", flush=True)
+    return bool(failed)
+
+
+def failures(project: Path, group: str, *tests: str) -> list[str]:
+    """Run tests of a group in the copy; return pytest's lines on those that failed."""
+    command = GROUPS[group].command
+    at = max(place for place, word in enumerate(command) if word.startswith("tests/"))
+    done = subprocess.run(
+        [*command[:at], *tests, *command[at + 1:]],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(project)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    failed = re.findall(r"^(?:FAILED|ERROR) .*", done.stdout, re.M)
+    if done.returncode and not failed:
+        sys.exit(f"pytest did not run:\n{done.stdout[-2000:]}")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
