@@ -117,6 +117,11 @@ def groups(df, name, most):
     return new[codes], [label[:24] for label in labels]
 
 
+def rounded(value):
+    """To three digits, as it will be shown: 999,600 ns are 1 ms, and not 1e+03 µs."""
+    return float(f"{value:.3g}")
+
+
 def unit(span_ns):
     """The unit for an axis that is so long: (nanoseconds in one, name)."""
     return next((u for u in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")) if span_ns >= u[0]), (1, "ns"))
@@ -128,8 +133,9 @@ def duration(ns):
     >>> duration(12_300)
     '12.3 µs'
     """
-    size, name = unit(abs(ns))
-    return f"{ns / size:.3g} {name}" if abs(ns) < 1e12 else f"{ns / 1e9:,.0f} s"
+    shown = rounded(abs(ns))
+    size, name = unit(shown)
+    return f"{ns / size:.3g} {name}" if shown < 1e12 else f"{ns / 1e9:,.0f} s"
 
 
 def short(value):
@@ -139,7 +145,7 @@ def short(value):
     '1.5 M'
     """
     for size, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if abs(value) >= size:
+        if rounded(abs(value)) >= size:
             return f"{value / size:.3g}{letter}"
     return f"{value:.3g}"
 

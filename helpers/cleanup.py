@@ -18,7 +18,8 @@ def detach_all():
     if "bcc" not in sys.modules:
         return 0
     kind = sys.modules["bcc"].BPF
-    alive = [thing for thing in gc.get_objects() if isinstance(thing, kind) and thing.module]
+    # Not isinstance(): a weak proxy among them would ask what it stood for, which may be gone.
+    alive = [thing for thing in gc.get_objects() if issubclass(type(thing), kind) and thing.module]
     for bpf in alive:
         tables = {id(table): table for table in bpf.tables.values()}
         for table, cpu in [key for key in bpf.perf_buffers if key[0] in tables]:

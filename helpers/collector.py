@@ -126,7 +126,7 @@ class Collector:
     def __exit__(self, kind, error, traceback):
         try:
             self._finish()
-            if self._drain.error and kind is None:
+            if self._drain.error and (kind is None or issubclass(kind, KeyboardInterrupt)):
                 raise self._drain.error
             self._say_what_is_missing()
         finally:
@@ -145,7 +145,9 @@ class Collector:
 
     def _say_what_is_missing(self):
         channel = self._drain.channel
-        if self.lost is None:
+        if self._drain.error:
+            self._warn(f"{channel.name} was only read until {type(self._drain.error).__name__}: {self._drain.error}")
+        elif self.lost is None:
             self._warn(f"events of {channel.name} may be lost, and nobody counted them: {channel.advice}")
         elif self.lost:
             share = self.lost / (self.lost + self.received)
@@ -168,6 +170,8 @@ class Collector:
     @property
     def lost(self):
         """Events that fired but could not be kept (int); exact once the collection has ended. None: cannot be known."""
+        if self._drain and self._drain.error:
+            return None
         return self._drain.channel.lost if self._drain else 0
 
     def collect(self, seconds=None, until=None):
@@ -212,6 +216,8 @@ class Collector:
                     return
                 if until() if callable(until) else until is not None and received >= until:
                     return
+                if self._drain.error:
+                    raise self._drain.error
                 if self._drain.finished:
                     print(f"{self._drain.channel.name} has ended: its BPF object was cleaned up")
                     return
@@ -230,7 +236,7 @@ class Collector:
             self._frame = channel.table.to_frame()
         self._frame.attrs = {
             "source": channel.name,
-            "lost": channel.lost,
+            "lost": self.lost,
             "clock": channel.clock,
             "kernel": os.uname().release,
             "realtime_offset_ns": self._drain.offset if self._drain else realtime_offset_ns(),

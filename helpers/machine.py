@@ -125,7 +125,7 @@ def bpf(root):
 def kprobes(root):
     """Kernel probes: perf_event_open(2) has a "kprobe" device, or tracefs the file kprobe_events."""
     if (root / "sys/bus/event_source/devices/kprobe").exists() or _in_tracefs(root, "kprobe_events"):
-        return Check("kprobes", True, "any kernel function can be probed")
+        return Check("kprobes", True, "almost any kernel function can be probed")
     return Check("kprobes", False, "this kernel was built without them (CONFIG_KPROBE_EVENTS)", _ANOTHER_KERNEL)
 
 
@@ -135,7 +135,7 @@ def tracepoints(root):
         return Check("tracepoints", False, "this kernel was built without them (CONFIG_EVENT_TRACING)",
                      "the course can do without; any distribution's kernel has them", needed=False)
     systems = _in_tracefs(root, "events/syscalls")
-    return Check("tracepoints", True, "yes, and one for each system call" if systems else "yes", needed=False)
+    return Check("tracepoints", True, "yes, also for system calls" if systems else "yes", needed=False)
 
 
 def tracefs(root):

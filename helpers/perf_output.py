@@ -29,7 +29,7 @@ PERF_TYPE_SOFTWARE, PERF_COUNT_SW_BPF_OUTPUT, PERF_SAMPLE_RAW = 1, 10, 1 << 10
 PERF_FORMAT_TOTAL_TIME_RUNNING, PERF_FORMAT_LOST = 1 << 1, 1 << 4
 WATERMARK, PERF_FLAG_FD_CLOEXEC = 1 << 14, 8
 DATA_HEAD, DATA_TAIL = 1024, 1032
-SYSCALL = {"x86_64": 298, "aarch64": 241, "riscv64": 241, "s390x": 331, "ppc64le": 319}
+SYSCALL = {"x86_64": 298, "aarch64": 241, "riscv64": 241, "ppc64le": 319}
 
 ATTENTION_MS, LOOK_FOR_CPUS_SECONDS = 50, 1
 
@@ -227,6 +227,8 @@ def perf_event_open(cpu, watermark):
         "IIQQQQQIIQ", PERF_TYPE_SOFTWARE, 64, PERF_COUNT_SW_BPF_OUTPUT, 1, PERF_SAMPLE_RAW,
         PERF_FORMAT_TOTAL_TIME_RUNNING | PERF_FORMAT_LOST, WATERMARK, watermark, 0, 0,
     )
+    if platform.machine() not in SYSCALL:
+        raise OSError(errno.ENOSYS, f"the number of perf_event_open is not known for {platform.machine()}; RingBuffer needs none")
     libc = ctypes.CDLL(None, use_errno=True)
     any_process, no_group = -1, -1
     fd = libc.syscall(SYSCALL[platform.machine()], attributes, any_process, cpu, no_group, PERF_FLAG_FD_CLOEXEC)

@@ -117,7 +117,7 @@ class Ring:
         self._data = np.frombuffer(kernels, np.uint8, 2 * self._size, page)
 
     def _throw_away(self):
-        self.finish()
+        self._drain_to_the_end()
         self.table = Columns.of(self._dtype)
         self.odd, self._was_full = {}, False
         if self._counter:
@@ -153,12 +153,19 @@ class Ring:
         self._idle = found.consumed == 0
         return length
 
-    def finish(self):
-        """Drain once more; a record that another CPU is just writing gets a moment to be ready."""
+    def _drain_to_the_end(self):
+        """Drain once more; a record that another CPU is just writing gets a moment. Tells whether that was all."""
         patience = time.monotonic() + LAST_RECORDS_SECONDS
         end = int(self._producer[0])
         self.drain()
-        while 0 < distance(self._consumer.value, end) <= self._size and time.monotonic() < patience:
+        while (unread := 0 < distance(self._consumer.value, end) <= self._size) and time.monotonic() < patience:
             time.sleep(0.001)
             self.drain()
+        return not unread
+
+    def finish(self):
+        whole = self._drain_to_the_end()
         self.lost = self._counter.value() if self._counter else None if self._was_full else 0
+        if not whole:
+            self.lost = None
+            self.advice = "a CPU took too long to write one, and what stands behind it was not read"

@@ -88,7 +88,7 @@ def event_class(table):
         f"such as u32, or declare the struct by hand and pass it:\n\n"
         "    class Event(ctypes.Structure):\n"
         f"        _fields_ = [..., (\"{named[0] if named else 'field'}\", ctypes.c_uint32), ...]\n\n"
-        f"    PerfOutput(bpf[\"{name}\"], event=Event)"
+        f"    {'RingBuffer' if table.ttype == RINGBUF else 'PerfOutput'}(bpf[\"{name}\"], event=Event)"
     )
 
 

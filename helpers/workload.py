@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 import warnings
+from contextlib import suppress
 from typing import NamedTuple
 
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # <linux/prctl.h>
@@ -92,7 +93,7 @@ def run(call="sync", times=1, rate=None, name=None, processes=1, cpu=None):
     >>> run("sync", times=10, rate=100, name=["ann", "bob"])
     20 calls by 2 processes (ann, bob) in 0.0912 s
 
-    ■ or Ctrl-C ends the processes, and so does the end of this Python, however it comes. Raises ValueError for a
+    ■ or Ctrl-C ends the processes, and so does the end of this Python, or of the thread that calls. Raises ValueError for a
     call, name or CPU that cannot be, ChildProcessError when a process failed. See prctl(2), sched_setaffinity(2).
     """
     work = _workload(call, times, rate, name, processes, cpu)
@@ -210,11 +211,20 @@ def _fork(function, times, rate, name, cpu, gate, opener):
         signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         _libc.prctl(PR_SET_NAME, name.encode())
+        _close_trace_pipe()
         os.write(writer, b"!")
         if os.read(gate, 1):  # nothing to read: the parent has gone
             os.write(writer, _work(function, times, rate, cpu, stopped).encode()[:4000])
     finally:
         os._exit(0)
+
+
+def _close_trace_pipe():
+    """In the child: trace_pipe has one reader at a time, and a copy of the parent's open file would be one."""
+    for fd in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{fd}").endswith("/trace_pipe"):
+                os.close(int(fd))
 
 
 def _work(function, times, rate, cpu, stopped):

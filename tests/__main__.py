@@ -26,9 +26,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from helpers.lab import cache
+from tests.conftest import KNOCKS
 
 PYTHON = sys.executable
-PYTEST = ["-m", "pytest", "-p", "no:cacheprovider", "--color", "no", "--timeout", "600"]
+PYTEST = ["-m", "pytest", "-p", "no:cacheprovider", "--color", "no", "--timeout", str(60 * max(10, KNOCKS))]
 SLOW = [*PYTEST, "-v", "--no-header", "-o", "console_output_style=times"]
 OUTSIDE = "this machine, lab from outside"
 ON_HOST = ["unshare", "--mount", "sh", "tests/with_headers.sh"]

@@ -14,9 +14,13 @@ from . import LabError
 PROJECT = Path(__file__).resolve().parents[2]
 
 
+class Unusable(LabError):
+    """The cache directory cannot be written, or is full."""
+
+
 def desk() -> Path:
     """Return the directory that the learner and the virtual machine work in: $EBPF_LAB_DESK, or the checkout."""
-    return Path(os.environ.get("EBPF_LAB_DESK") or PROJECT)
+    return Path(os.environ.get("EBPF_LAB_DESK") or PROJECT).resolve()
 
 
 def directory() -> Path:
@@ -51,8 +55,8 @@ def made(path: Path) -> Path:
     return path
 
 
-def unwritable(path: Path, why: str = "Permission denied") -> LabError:
-    return LabError(
+def unwritable(path: Path, why: str = "Permission denied") -> Unusable:
+    return Unusable(
         f"The lab's cache directory {path} cannot be written ({why}).",
         "Make it writable, or set EBPF_LAB_CACHE to a directory that is.",
     )
@@ -99,10 +103,10 @@ def building(target: Path, say) -> Iterator[Path | None]:
 
 
 def disk_full(path: Path, error: OSError) -> Exception:
-    """Return a LabError if *error* says that the disk is full, otherwise *error* itself."""
+    """Return what to say if *error* says that the disk is full, otherwise *error* itself."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return error
-    return LabError(
+    return Unusable(
         f"The disk that holds {path} is full.",
         "The lab needs 3 GB there while it builds: free some, or set EBPF_LAB_CACHE to a directory on another disk.",
     )

@@ -55,6 +55,7 @@ WORKSPACE = {
         },
     },
 }
+SHORT = "/tmp"  # where the runtime files lie: the path of a Unix socket has room for 107 characters
 RUN = "first-ebpf-"  # begins the names of the directories with runtime files
 WORKSPACE_FILE = "default-37a8.jupyterlab-workspace"  # JupyterLab's name for the workspace of /lab
 
@@ -79,12 +80,11 @@ def prepare() -> tuple[Path, dict[str, str]]:
 
     The directory carries this process's number, and the next call removes it once there is no such process.
     """
-    for leftover in Path(tempfile.gettempdir()).glob(f"{RUN}[0-9]*-*"):
+    for leftover in Path(SHORT).glob(f"{RUN}[0-9]*-*"):
         ours = leftover.lstat().st_uid == os.geteuid()
         if ours and not Path("/proc", leftover.name.removeprefix(RUN).partition("-")[0]).exists():
             shutil.rmtree(leftover, ignore_errors=True)
-    # Not below the user's home: the path of a Unix socket has room for 107 characters.
-    directory = Path(tempfile.mkdtemp(prefix=f"{RUN}{os.getpid()}-"))
+    directory = Path(tempfile.mkdtemp(prefix=f"{RUN}{os.getpid()}-", dir=SHORT))
     workspaces = cache.own() / "workspaces"
     write_kernelspec(directory / "data")
     write_json(directory / "config/labconfig/default_setting_overrides.json", SETTINGS)

@@ -42,11 +42,13 @@ def ensure(suite: str = image.DEFAULT_SUITE, say=print) -> Path:
     if kvm_opens() and not kvm_verdict().exists():
         try:
             return build(suite, "kvm", say)
+        except cache.Unusable:
+            raise
         except LabError as error:
             why = str(error)
         say("/dev/kvm opens but does not run a guest; software emulation is used")
         built = build(suite, "tcg", say)
-        # Only now: a full disk, for one, would have kept us from building either.
+        # Only now: something else might have kept us from building either.
         kvm_verdict().write_text(why)
         return built
     return build(suite, "tcg", say)
@@ -135,7 +137,7 @@ def thaw(template: Path, share: Path) -> vm.VM:
     disk = cache.directory() / made["image"]
     for used in (template, disk):
         # Where several people share a cache, only its owner keeps count.
-        with contextlib.suppress(PermissionError):
+        with contextlib.suppress(OSError):
             os.utime(used)
     return vm.VM(disk, template / "guest.py", made["accelerator"], memory(template), template / "state", share)
 

@@ -167,7 +167,7 @@ def traces(person) -> set[str]:
             found.add(f"process {process.info['pid']}: {line[:80]}")
     found.update(f"file {path}" for path in (person.cache / "checkpoints").rglob("*"))
     owner = person.project.stat().st_uid
-    runs = Path(tempfile.gettempdir()).glob(f"{serve.RUN}[0-9]*-*")
+    runs = Path(serve.SHORT).glob(f"{serve.RUN}[0-9]*-*")
     found.update(f"file {path}" for path in runs if path.stat().st_uid == owner)
     found.update(f"file {path}" for path in person.cache.glob("vl.*"))
     return found

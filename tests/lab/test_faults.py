@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -130,6 +131,18 @@ def test_kvm_is_not_to_blame_for_what_keeps_software_emulation_from_building_too
     (tmp_path / image.target(image.DEFAULT_SUITE).name).mkdir()
     monkeypatch.setattr(template, "kvm_opens", lambda: True)
     with pytest.raises(LabError):
+        template.ensure(image.DEFAULT_SUITE, lambda text: None)
+    assert not template.kvm_verdict().exists()
+
+
+def test_kvm_is_not_to_blame_for_a_full_disk(monkeypatch, tmp_path):
+    """Software emulation was built when there was still room."""
+    monkeypatch.setenv("EBPF_LAB_CACHE", str(tmp_path))
+    (tmp_path / image.target(image.DEFAULT_SUITE).name).mkdir()
+    template.location(image.DEFAULT_SUITE, "tcg").mkdir()
+    monkeypatch.setattr(template, "kvm_opens", lambda: True)
+    monkeypatch.setattr(template.shutil, "copy", lambda *_: Path("/dev/full").write_text("more than there is room for"))
+    with pytest.raises(LabError, match="is full"):
         template.ensure(image.DEFAULT_SUITE, lambda text: None)
     assert not template.kvm_verdict().exists()
 

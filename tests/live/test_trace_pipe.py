@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import EventsLost, PerfOutput, TracePipe, detach_all
+from helpers import EventsLost, PerfOutput, TracePipe, detach_all, start
 from tests.live.conftest import finish, fire, producer
 
 pytestmark = pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning")
@@ -160,6 +160,16 @@ def test_the_trace_clock_is_put_back(load):
     with TracePipe():
         assert "[mono]" in (TRACING / "trace_clock").read_text()
     assert (TRACING / "trace_clock").read_text() == before
+
+
+def test_processes_at_work_do_not_keep_the_pipe(load):
+    load(HELLO)
+    with TracePipe():
+        work = start("getppid", times=1000, rate=10)
+    with work, TracePipe() as lines:
+        fire(3)
+        work.stop()
+    assert lines.received == 3
 
 
 def test_another_reader_is_told_of(load):

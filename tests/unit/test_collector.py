@@ -13,6 +13,7 @@ import threading
 import time
 import warnings
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -353,13 +354,30 @@ def test_an_error_while_draining_is_told_and_keeps_what_came():
             events.fire(1, 2, 3)
             time.sleep(0.1)
     assert events.to_dataframe()["n"].tolist() == [1, 2, 3] and events.channel.closed
+    assert events.lost is None and events.to_dataframe().attrs["lost"] is None
+
+
+def test_stop_does_not_hide_an_error_while_draining():
+    with pytest.raises(OSError, match="the drain broke"):
+        with Collect("drain") as events:
+            events.fire(1, 2, 3)
+            time.sleep(0.1)
+            raise KeyboardInterrupt
+
+
+def test_an_error_while_draining_ends_the_waiting_for_more(capsys):
+    with pytest.raises(OSError, match="the drain broke"), pytest.warns(EventsLost, match="only read until OSError"):
+        with Collect("drain") as events:
+            events.fire(1, 2, 3)
+            events.collect(seconds=60)
+    assert capsys.readouterr().out == ""
 
 
 def test_the_error_of_the_block_comes_first():
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError), pytest.warns(EventsLost, match="only read until OSError: the drain broke"):
         with Collect("drain") as events:
             events.fire(1, 2, 3)
-            time.sleep(0.05)
+            time.sleep(0.1)
             1 / 0
 
 
@@ -396,6 +414,14 @@ def test_entering_twice_ends_the_first():
 
 def test_nothing_to_detach_without_bcc(monkeypatch):
     monkeypatch.delitem(sys.modules, "bcc", raising=False)
+    assert detach_all() == 0
+
+
+def test_a_proxy_of_something_gone_does_not_keep_from_detaching(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bcc", SimpleNamespace(BPF=Collect))
+    proxy = [weakref.proxy(Collect())]
+    with pytest.raises(ReferenceError):
+        proxy[0].channel
     assert detach_all() == 0
 
 

@@ -228,4 +228,6 @@ def test_live_interrupted_before_there_is_anything_to_draw_in(monkeypatch):
 def test_units_in_words():
     assert [canvas.duration(ns) for ns in (0, 999, 12_300, 4.5e6, 1e9, 7.2e12)] == [
         "0 ns", "999 ns", "12.3 µs", "4.5 ms", "1 s", "7,200 s"]
+    assert [canvas.duration(ns) for ns in (999.6, 999_600, 999.6e9)] == ["1 µs", "1 ms", "1,000 s"]
     assert [canvas.short(n) for n in (0, 12, 1500, 1.5e6, 2e9)] == ["0", "12", "1.5 k", "1.5 M", "2 G"]
+    assert canvas.short(999_999) == "1 M"
