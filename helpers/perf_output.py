@@ -228,7 +228,7 @@ def perf_event_open(cpu, watermark):
         PERF_FORMAT_TOTAL_TIME_RUNNING | PERF_FORMAT_LOST, WATERMARK, watermark, 0, 0,
     )
     if platform.machine() not in SYSCALL:
-        raise OSError(errno.ENOSYS, f"the number of perf_event_open is not known for {platform.machine()}; RingBuffer needs none")
+        raise OSError(errno.ENOSYS, f"no number of perf_event_open is known for {platform.machine()}: use RingBuffer")
     libc = ctypes.CDLL(None, use_errno=True)
     any_process, no_group = -1, -1
     fd = libc.syscall(SYSCALL[platform.machine()], attributes, any_process, cpu, no_group, PERF_FLAG_FD_CLOEXEC)
