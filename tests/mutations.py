@@ -169,7 +169,7 @@ MUTATIONS = [
         "lab", "tests/lab/test_kernel.py::test_interrupt_restart_and_shutdown",
     ),
     Mutation(
-        "helpers/lab/guest.py", "    app.shell.execution_count = 1\n", "",
+        "helpers/lab/guest.py", "    app.shell.reset(new_session=False)\n", "",
         "lab", "tests/lab/test_kernel.py::test_interrupt_restart_and_shutdown",
     ),
     Mutation(
