@@ -3,7 +3,7 @@
     unit        this machine, no privilege: bytes, frames, plots, the notebooks' files
     host        this machine as root: collectors on tracepoints
     lab         the virtual machine and Jupyter's kernel from outside, as an ordinary user
-    notebooks   every notebook, its cells run once and then twice, and its exercises answered
+    notebooks   every notebook, run twice, and its exercises answered then
     exercises   every notebook again, its exercises answered wrongly and well on the way
     vm          the tests of host in the lab's virtual machine: collectors on kernel probes
     browser     JupyterLab in a real browser

@@ -1,9 +1,9 @@
-"""Every notebook in the lab: run again and again, its exercises untouched, answered wrongly and answered well.
+"""Every notebook in the lab: run twice in one kernel, and its exercises untouched, answered wrongly and answered well.
 
-A notebook is passed through four times. In one fresh kernel all its cells run, and then again, each of them twice; the
-numbers of events must be the same, and what the text says of them must hold (claims.py). Then its exercises are answered
-there, by somebody who comes back to them. In another kernel each exercise meets its wrong answer and then its solution,
-in the place where a learner would write them, and everything around runs as usual.
+A notebook is passed through three times. In one fresh kernel all its cells run, and run again; the numbers of events
+must be the same both times, and what the text says of them must hold (claims.py). Then the exercises are answered, by
+somebody who comes back to them. In another kernel each exercise meets its wrong answer and then its solution, in the
+place where a learner would write them, and everything around runs as usual.
 """
 
 import copy
@@ -34,10 +34,9 @@ def test_run_all_twice_in_one_kernel(notebook):
     tasks = exercises(notebook)
     runs = []
     with opened(notebook) as run:
-        for times in (1, 2):
+        for _ in range(2):
             for place in code:
-                for _ in range(times):
-                    run(place)
+                run(place)
             runs.append(copy.deepcopy(notebook.cells))
         # Who has run everything and then turns to the exercises finds what they need.
         first = next(place for place, cell in enumerate(notebook.cells) if "## Exercises" in cell.source)
