@@ -5,6 +5,7 @@ first, on the unbroken copy; then each one has to fail. WORDs choose mutations b
 It takes root, and about half an hour for all of them.
 """
 
+import ctypes
 import os
 import re
 import shutil
@@ -15,8 +16,12 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
+
 from helpers.lab import cache
 from tests.__main__ import GROUPS
+
+PR_SET_CHILD_SUBREAPER = 36  # prctl(2): orphans become children of this process
 
 
 class Mutation(NamedTuple):
@@ -204,6 +209,7 @@ MUTATIONS = [
 
 
 def main(words: list[str]) -> int:
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     chosen = [each for each in MUTATIONS if not words or any(word in each.file + each.test for word in words)]
     with tempfile.TemporaryDirectory() as scratch:
         project = Path(scratch, "course")
@@ -229,6 +235,9 @@ def caught(project: Path, mutation: Mutation) -> bool:
         failed = failures(project, mutation.group, mutation.test)
     finally:
         path.write_text(whole)
+        # Broken code may leave processes behind.
+        for orphan in psutil.Process().children(recursive=True):
+            orphan.kill()
         # A broken guest is frozen into a template of its own.
         for template in set(cache.directory().glob("template-*")) - templates:
             shutil.rmtree(template)
