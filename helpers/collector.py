@@ -70,6 +70,7 @@ class Drain(threading.Thread):
                 self.offset = realtime_offset_ns()
         except Exception as error:
             self.error = error
+            self.channel.lost = None
         finally:
             self.finished = True
             with self._stop_lock:
@@ -170,8 +171,6 @@ class Collector:
     @property
     def lost(self):
         """Events that fired but could not be kept (int); exact once the collection has ended. None: cannot be known."""
-        if self._drain and self._drain.error:
-            return None
         return self._drain.channel.lost if self._drain else 0
 
     def collect(self, seconds=None, until=None):
@@ -236,7 +235,7 @@ class Collector:
             self._frame = channel.table.to_frame()
         self._frame.attrs = {
             "source": channel.name,
-            "lost": self.lost,
+            "lost": channel.lost,
             "clock": channel.clock,
             "kernel": os.uname().release,
             "realtime_offset_ns": self._drain.offset if self._drain else realtime_offset_ns(),

@@ -93,8 +93,8 @@ def run(call="sync", times=1, rate=None, name=None, processes=1, cpu=None):
     >>> run("sync", times=10, rate=100, name=["ann", "bob"])
     20 calls by 2 processes (ann, bob) in 0.0912 s
 
-    ■ or Ctrl-C ends the processes, and so does the end of this Python, or of the thread that calls. Raises ValueError for a
-    call, name or CPU that cannot be, ChildProcessError when a process failed. See prctl(2), sched_setaffinity(2).
+    ■ or Ctrl-C ends the processes, and so does the end of this Python, or of the thread that calls. Raises ValueError
+    for a call, name or CPU that cannot be, ChildProcessError when a process failed. See prctl(2), sched_setaffinity(2).
     """
     work = _workload(call, times, rate, name, processes, cpu)
     try:

@@ -39,7 +39,8 @@ def ensure(suite: str = image.DEFAULT_SUITE, say=print) -> Path:
     KVM is used where a trial boot has shown that it runs a guest, software emulation elsewhere. Raises LabError.
     """
     image.ensure(suite, say)
-    if kvm_opens() and not kvm_verdict().exists():
+    why = None
+    if usable_kvm():
         try:
             return build(suite, "kvm", say)
         except cache.Unusable:
@@ -47,11 +48,11 @@ def ensure(suite: str = image.DEFAULT_SUITE, say=print) -> Path:
         except LabError as error:
             why = str(error)
         say("/dev/kvm opens but does not run a guest; software emulation is used")
-        built = build(suite, "tcg", say)
+    built = build(suite, "tcg", say)
+    if why:
         # Only now: something else might have kept us from building either.
         kvm_verdict().write_text(why)
-        return built
-    return build(suite, "tcg", say)
+    return built
 
 
 def find(suite: str = image.DEFAULT_SUITE) -> Path | None:

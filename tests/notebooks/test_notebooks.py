@@ -47,8 +47,9 @@ def test_run_all_twice_in_one_kernel(notebook):
                 run(place)
     problems = []
     for task in tasks:
-        if f"Exercise {task.key}: done." not in words_of(notebook.cells[task.check]):
-            problems.append(f"{task.key}: after all has been run, the solution is told {words_of(notebook.cells[task.check])!r}")
+        said = words_of(notebook.cells[task.check])
+        if f"Exercise {task.key}: done." not in said:
+            problems.append(f"{task.key}: after all has been run, the solution is told {said!r}")
     for cells in runs:
         for task in tasks:
             if "not done yet" not in words_of(cells[task.check]):
