@@ -8,12 +8,17 @@
     vm          the tests of host in the lab's virtual machine: collectors on kernel probes
     browser     JupyterLab in a real browser
     classroom   JupyterHub as root, with three students; STUDENTS=10 makes it ten, WHOLE=1 all of notebook 01
+    fresh       the README's commands on a machine where nothing has been done, and each thing that can go wrong there;
+                EBPF_FRESH_SUITE=bookworm makes it a Debian 12
 
+What needs root asks sudo for it, once; where that is refused, it is left out. What they build and write goes to a cache
+of their own, in which the image and the frozen machine are those of the person who runs them.
 The first three have the machine to themselves, as some of their tests measure time; then two groups run at once. A
 summary at the end says what ran where. With --coverage it says which lines of helpers/ were run, inside the virtual
 machine too, but not in notebooks, exercises and browser; and not of lab/guest.py, which runs before there is a project.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -25,13 +30,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from helpers.lab import cache
+from helpers.lab import cache, serve
 from tests.conftest import KNOCKS
 
 PYTHON = sys.executable
 PYTEST = ["-m", "pytest", "-p", "no:cacheprovider", "--color", "no", "--timeout", str(60 * max(10, KNOCKS))]
 SLOW = [*PYTEST, "-v", "--no-header", "-o", "console_output_style=times"]
 OUTSIDE = "this machine, lab from outside"
+FRESH_SUITE = os.environ.get("EBPF_FRESH_SUITE", "trixie")
 ON_HOST = ["unshare", "--mount", "sh", "tests/with_headers.sh"]
 IN_LAB = [PYTHON, "-m", "helpers.lab", "run", "--timeout", "2400", "--"]
 IN_VM = ["env", "EBPF_LAB=vm", *IN_LAB]
@@ -55,6 +61,7 @@ GROUPS = {
     "vm": Group([*IN_VM, "python", *SLOW, "tests/live"], "the lab's virtual machine", IN_VM),
     "browser": Group([PYTHON, *SLOW, "tests/browser"], OUTSIDE),
     "classroom": Group([PYTHON, *SLOW, "-s", "--exitfirst", "tests/classroom"], OUTSIDE),
+    "fresh": Group([PYTHON, *SLOW, "tests/fresh"], f"Debian {FRESH_SUITE} entered, as an ordinary user"),
 }
 
 
@@ -64,6 +71,47 @@ def main(arguments: list[str]) -> int:
     unknown = set(chosen) - GROUPS.keys()
     if unknown:
         sys.exit(f"No such group: {', '.join(unknown)}. There are {', '.join(GROUPS)}.")
+    become_root(arguments)
+    with own_cache():
+        return run(chosen, measured)
+
+
+def become_root(arguments: list[str]) -> None:
+    """Start again as root, if sudo lets us; it may ask for a password."""
+    if os.geteuid() == 0 or not shutil.which("sudo"):
+        return
+    if subprocess.run(["sudo", "-n", "true"], stderr=subprocess.DEVNULL).returncode:
+        print("Some tests need root.", flush=True)
+        if subprocess.run(["sudo", "-v"]).returncode:
+            return
+    names = ("PATH", "PYTHONPATH", "EBPF_LAB_CACHE", "EBPF_LAB_SUITE", "EBPF_LAB_PATIENCE", "EBPF_FRESH_SUITE")
+    names += ("KNOCKS", "STUDENTS", "WHOLE", "LANG")
+    given = [f"{name}={os.environ[name]}" for name in names if name in os.environ]
+    os.execvp("sudo", ["sudo", "env", *given, sys.executable, "-m", "tests", *arguments])
+
+
+@contextlib.contextmanager
+def own_cache():
+    """Use a cache of our own, in which the images and frozen machines are links to what has been built."""
+    built = cache.directory()
+    for leftover in built.glob("tests-[0-9]*"):
+        if not Path("/proc", leftover.name.removeprefix("tests-")).exists():
+            shutil.rmtree(leftover, ignore_errors=True)
+    ours = built / f"tests-{os.getpid()}"
+    ours.mkdir(mode=0o700)
+    try:
+        for made in (*built.glob("image-*"), *built.glob("template-*"), *built.glob("kvm-fails-*")):
+            if made.suffix != ".partial":
+                subprocess.run(["cp", "-al", made, ours], check=True)
+        os.environ["EBPF_LAB_CACHE"] = str(ours)
+        os.environ.pop("EBPF_LAB_DESK", None)
+        yield
+    finally:
+        shutil.rmtree(ours, ignore_errors=True)
+        serve.give_back()
+
+
+def run(chosen: list[str], measured: "Coverage | None") -> int:
     groups = [group for group in GROUPS if group in (chosen or GROUPS)]
     start = time.monotonic()
     results = [test(group, measured) for group in groups if GROUPS[group].alone]
@@ -97,8 +145,8 @@ class Result(NamedTuple):
 def test(group: str, measured: "Coverage | None") -> Result:
     """Run a group and pass on what it prints, line by line, with its name in front."""
     where = place(group)
-    if group in ("host", "classroom") and os.geteuid() != 0:
-        return Result(group, where, excuse="needs root: sudo make test")
+    if group in ("host", "classroom", "fresh") and os.geteuid() != 0:
+        return Result(group, where, excuse="needs root")
     print(f"{group:<10} {where}", flush=True)
     start, command = time.monotonic(), GROUPS[group].command
     process = subprocess.Popen(

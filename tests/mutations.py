@@ -133,8 +133,16 @@ MUTATIONS = [
         "lab", "tests/lab/test_faults.py::test_host_mode_without_root",
     ),
     Mutation(
-        "helpers/lab/image.py", 'if "No space left on device" in done.stdout:', "if False:",
+        "helpers/lab/causes.py", "    if re.search(FULL, said):\n", "    if False:\n",
         "lab", "tests/lab/test_faults.py::test_disk_full_while_building",
+    ),
+    Mutation(
+        "helpers/lab/image.py", "! -name dev ", "",
+        "fresh", "tests/fresh/test_fresh.py::test_first_command",
+    ),
+    Mutation(
+        "helpers/lab/setup.py", "max(jupyter, max(later, disk) + boot)", "jupyter + later + disk + boot",
+        "unit", "tests/unit/test_setup.py::test_what_runs_side_by_side_takes_as_long_as_its_longest",
     ),
     Mutation(
         "helpers/lab/kernel.py", "explain(connection_file, error) if os.getppid() == jupyter else 1", "1",

@@ -4,15 +4,16 @@ mmdebstrap makes the root file system, as root or, without root, in a user names
 this side, so that the network settings of this machine apply; mke2fs puts both into an ext4 image.
 """
 
+import contextlib
 import os
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import LabError, cache, requirements
+from . import LabError, cache, causes, requirements
 
 APT_LIST = cache.PROJECT / "binder/apt.txt"
 INIT = Path(__file__).with_name("init.sh")
@@ -56,6 +57,7 @@ rm -rf usr/share/zoneinfo/right var/lib/apt/lists/* var/cache/* usr/share/icons 
 PYTHON = """set -eu
 chroot "$1" python3 -m venv --without-pip /opt/lab
 ln -s /usr/lib/python3/dist-packages/bcc "$1"/opt/lab/lib/python3.*/site-packages/
+bash -c 'tar -x --no-same-owner -C "$0" <&"$LAB_SITE"' "$1"/opt/lab/lib/python3.*/site-packages
 """
 COMPILE = 'chroot "$1" /opt/lab/bin/python -m compileall -q -j2 /opt/lab/lib /usr/lib/python3/dist-packages/bcc || true'
 
@@ -73,10 +75,9 @@ EXT4 = """set -eu
 mkdir -p "$1.tree/dev" "$1.tree/proc" "$1.tree/sys"
 find "$1" -mindepth 1 -maxdepth 1 ! -name dev ! -name proc ! -name sys -exec cp -alx -t "$1.tree" {} +
 size=$(du -s --apparent-size -k "$1.tree" | cut -f1)
-PATH=$PATH:/usr/sbin:/sbin mke2fs -q -t ext4 -O ^metadata_csum,^resize_inode -m 0 -L lab \\
-    -d "$1.tree" "$1.ext4" "$((size * 5 / 4 + 400000))k"
+PATH=$PATH:/usr/sbin:/sbin mke2fs -q -F -t ext4 -O ^metadata_csum,^resize_inode -m 0 -L lab \\
+    -d "$1.tree" "/proc/self/fd/$LAB_DISK" "$((size * 5 / 4 + 400000))k"
 rm -rf "$1.tree"
-mv "$1.ext4" "$1/disk.ext4"
 """
 
 
@@ -118,70 +119,66 @@ def build(scratch: Path, suite: str, say) -> None:
         if not shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
             raise LabError(f"{program} is missing.", f"Install it: sudo apt-get install {package}")
 
-    with tempfile.TemporaryDirectory(dir=scratch.parent, suffix=".partial") as work:
-        say("Python packages for the VM (about 20 s)")
-        site, lock, archive = Path(work, "site"), Path(work, "requirements.txt"), Path(work, "site.tar")
+    hooks = {
+        "essential": [initrd(suite)],
+        "customize": [
+            PYTHON,
+            COMPILE,
+            f"upload {INIT} /sbin/lab-init",
+            'chmod 755 "$1/sbin/lab-init"',
+            TRIM,
+            BOOT,
+            f"download /vmlinuz {scratch}/vmlinuz",
+            f"download /initrd {scratch}/initrd",
+            'rm "$1/vmlinuz" "$1/initrd"',
+            EXT4,
+        ],
+    }
+    command = [
+        "mmdebstrap",
+        "--variant=essential",
+        f"--include={','.join(packages('guest'))}",
+        *(f"--dpkgopt={line}" for line in DPKG_OPTIONS.splitlines()),
+        '--aptopt=Acquire::Languages "none"',
+        '--aptopt=APT::Install-Recommends "false"',
+        *(f"--{when}-hook={hook}" for when, them in hooks.items() for hook in them),
+        "--format=null",
+        suite,
+        "-",
+    ]
+    say(f"Debian {suite} for the VM, with its Python packages (about 90 s)")
+    # Without root mmdebstrap becomes somebody who does not reach our directories; what is open already can be used.
+    reading, writing = os.pipe()
+    with open(scratch / "disk.ext4", "wb") as disk, ThreadPoolExecutor(1) as beside:
+        os.fchmod(disk.fileno(), 0o666)
+        site = beside.submit(gather, suite, scratch.parent, writing)
+        site.add_done_callback(lambda ended: ended.exception() and causes.stop())
+        # /tmp may lie in memory.
+        settings = {"LAB_SITE": str(reading), "LAB_DISK": str(disk.fileno()), "TMPDIR": os.environ.get("TMPDIR", "/var/tmp")}
+        try:
+            what = "mmdebstrap could not make the VM's root file system"
+            causes.run(command, what, pass_fds=[reading, disk.fileno()], env={**os.environ, **settings})
+        except LabError:
+            os.close(reading)
+            site.result()
+            raise
+        os.close(reading)
+        site.result()
+        os.fchmod(disk.fileno(), 0o644)
+
+
+def gather(suite: str, place: Path, writing: int) -> None:
+    """Write a tar archive of the VM's Python packages to the pipe *writing*, and close it. Raises LabError."""
+    with open(writing, "wb") as pipe, tempfile.TemporaryDirectory(dir=place, suffix=".partial") as work:
+        site, lock = Path(work, "site"), Path(work, "requirements.txt")
         lock.write_text(requirements.for_guest(SUITES[suite]))
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", "--no-deps"]
         # The lock has chosen for the guest's Python already; pip would object to it with its own version in mind.
         target = ["--target", str(site), "--python-version", SUITES[suite], "--only-binary=:all:"]
         target += ["--ignore-requires-python"]
-        run([*pip, *target, "--require-hashes", "-r", str(lock)], "pip could not gather the VM's Python packages", say)
+        causes.run([*pip, *target, "--require-hashes", "-r", str(lock)], "pip could not gather the VM's Python packages")
         for tests in [*site.glob("*/tests"), *site.glob("*/*/tests")]:
             shutil.rmtree(tests)
-        with tarfile.open(archive, "w") as tar:
-            tar.add(site, ".", filter=owned_by_root)
-
-        say(f"Debian {suite} for the VM (about 90 s)")
-        inside = f"/opt/lab/lib/python{SUITES[suite]}/site-packages"
-        hooks = {
-            "essential": [initrd(suite)],
-            "customize": [
-                PYTHON,
-                f"tar-in {archive} {inside}",
-                COMPILE,
-                f"upload {INIT} /sbin/lab-init",
-                'chmod 755 "$1/sbin/lab-init"',
-                TRIM,
-                BOOT,
-                f"download /vmlinuz {scratch}/vmlinuz",
-                f"download /initrd {scratch}/initrd",
-                'rm "$1/vmlinuz" "$1/initrd"',
-                EXT4,
-                f"download /disk.ext4 {scratch}/disk.ext4",
-            ],
-        }
-        run(
-            [
-                "mmdebstrap",
-                "--variant=essential",
-                f"--include={','.join(packages('guest'))}",
-                *(f"--dpkgopt={line}" for line in DPKG_OPTIONS.splitlines()),
-                '--aptopt=Acquire::Languages "none"',
-                '--aptopt=APT::Install-Recommends "false"',
-                *(f"--{when}-hook={hook}" for when, them in hooks.items() for hook in them),
-                "--format=null",
-                suite,
-                "-",
-            ],
-            "mmdebstrap could not make the VM's root file system",
-            say,
-        )
-    # The copy above wrote the file's holes as zeros.
-    subprocess.run(["fallocate", "--dig-holes", scratch / "disk.ext4"], check=True)
-
-
-def owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = "root"
-    return member
-
-
-def run(command: list[str], failure: str, say) -> None:
-    """Run a command; when it fails, raise a LabError that ends with the last lines it printed."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True)
-    if done.returncode:
-        if "No space left on device" in done.stdout:
-            raise OSError(28, "No space left on device")
-        tail = "\n".join(done.stdout.splitlines()[-12:])
-        raise LabError(f"{failure}. Its last lines:\n{tail}\n", "Check the network, then run the same command again.")
+        # Where mmdebstrap has failed, nobody reads, and the reason is told there.
+        with contextlib.suppress(BrokenPipeError), tarfile.open(fileobj=pipe, mode="w|") as tar:
+            tar.add(site, ".")

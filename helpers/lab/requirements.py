@@ -4,7 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
-from packaging.markers import Marker
+# pip's own copy is there before any package is.
+from pip._vendor.packaging.markers import Marker
 
 from . import LabError
 from .cache import PROJECT

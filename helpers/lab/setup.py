@@ -1,0 +1,272 @@
+"""What `make` does before anything else: python3 -m helpers.lab.setup ENVIRONMENT packages | python | vm | lab [GROUP …]
+
+    packages   the Debian packages that the virtual machine takes, and those of the groups of binder/apt.txt named
+    python     these, and the Python environment that opens the notebooks
+    vm         these, and the virtual machine
+    lab        what the notebooks need here: all of that, or what BCC needs on this machine's own kernel
+
+What is there is left as it is. It begins with the system's Python, which makes the environment, and goes on in there;
+what does not need each other is done side by side.
+"""
+
+import contextlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from helpers import machine
+
+from . import LabError, cache, causes, choose
+
+APT_LIST, LOCK = (cache.PROJECT / "binder" / name for name in ("apt.txt", "requirements.txt"))
+# Large, and not needed before the virtual machine boots.
+LATER = {"qemu-system-x86"}
+CONTAINER = """Elsewhere it runs in a container:
+  docker build -f binder/Dockerfile -t first-ebpf .
+  docker run --rm -p 127.0.0.1:8888:8888 first-ebpf"""
+
+
+class Step:
+    """Something to do: its name, the seconds that it takes on two cores, and when it began and ended."""
+
+    def __init__(self, name: str, seconds: float):
+        self.name, self.seconds, self.began, self.ended = name, seconds, 0.0, 0.0
+
+    def says(self, text: str) -> None:
+        """Show what the step itself says that it does, for which it has a time of its own."""
+        self.name = text.partition(" (about")[0]
+
+    def left(self) -> float:
+        """Return about how many seconds it will take from now."""
+        if self.ended or not self.began:
+            return 0 if self.ended else self.seconds
+        return max(self.seconds - (time.time() - self.began), self.seconds / 10)
+
+
+class Progress:
+    """One line on a terminal that says what is going on, how far it is and how long still; elsewhere a line a step."""
+
+    WIDTH = 20
+
+    def __init__(self, machine: bool):
+        self.apt = Step("Debian packages", 15)
+        self.later = Step("more Debian packages", 25)
+        self.jupyter = Step("JupyterLab", 50)
+        self.disk = Step("the virtual machine's disk", 85)
+        self.boot = Step("the virtual machine's first boot", 45)
+        self.steps = [self.apt, self.later, self.jupyter, self.disk, self.boot]
+        if not machine:
+            self.disk.ended = self.boot.ended = time.time()
+        # Kept when the environment's Python takes over.
+        self.since = float(os.environ.setdefault("EBPF_LAB_SETUP_SINCE", str(time.time())))
+        self.live, self.over = sys.stderr.isatty(), threading.Event()
+
+    def left(self) -> float:
+        """Return about how many seconds are left: what runs side by side takes as long as its longest."""
+        apt, later, jupyter, disk, boot = (step.left() for step in self.steps)
+        return apt + max(jupyter, max(later, disk) + boot)
+
+    def do(self, step: Step, task: Callable[[], object]) -> None:
+        step.began = time.time()
+        if not self.live:
+            print(f"  {step.name} (about {step.seconds:.0f} s) …", file=sys.stderr, flush=True)
+        task()
+        step.ended = time.time()
+        if not self.live:
+            print(f"  {step.name}: done, after {step.ended - step.began:.0f} s", file=sys.stderr, flush=True)
+
+    def draw(self) -> None:
+        gone, left = time.time() - self.since, self.left()
+        part = gone / (gone + left)
+        bar = ("#" * round(self.WIDTH * part)).ljust(self.WIDTH, "-")
+        names = ", ".join(step.name for step in self.steps if step.began and not step.ended)
+        minutes, seconds = divmod(round(left), 60)
+        line = f"  [{bar}] {part:4.0%}, about {minutes}:{seconds:02} left: {names}"
+        print("\r" + line[: shutil.get_terminal_size().columns - 1] + "\033[K", end="", file=sys.stderr, flush=True)
+
+    def _keep_drawing(self) -> None:
+        while not self.over.wait(0.5):
+            self.draw()
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """Keep the line up to date while the block runs, and clear it then."""
+        thread = threading.Thread(target=self._keep_drawing, daemon=True)
+        if self.live:
+            thread.start()
+        try:
+            yield
+        finally:
+            self.over.set()
+            if self.live:
+                thread.join()
+                print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def on_debian() -> None:
+    """Raise LabError where there are no Debian packages to install."""
+    if shutil.which("dpkg-query") and shutil.which("apt-get"):
+        return
+    try:
+        name = platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        name = {"Darwin": "macOS"}.get(platform.system(), platform.system())
+    raise LabError(f"This is {name}, and the lab is set up from Debian's packages.", CONTAINER)
+
+
+def packages(*groups: str) -> list[str]:
+    """Return the Debian packages of some groups in binder/apt.txt."""
+    lines = (line.partition("#") for line in APT_LIST.read_text().splitlines())
+    return [name.strip() for name, _, why in lines if name.strip() and why.strip().partition(":")[0] in groups]
+
+
+def headers() -> list[str]:
+    """Return the package of the running kernel's headers, if they are not here."""
+    return [] if machine.headers(Path("/")).ok else [f"linux-headers-{platform.release()}"]
+
+
+def missing(names: list[str]) -> list[str]:
+    """Return those of the Debian packages that are not installed."""
+    command = ["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Package}\n"]
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    there = {line.partition(" ")[2] for line in said.splitlines() if line.startswith("installed ")}
+    return sorted(set(names) - there)
+
+
+def ask_for_root(names: list[str]) -> None:
+    """Have sudo ask for the password, if it must. Raises LabError when this user may not install packages."""
+    if os.geteuid() == 0:
+        return
+    if shutil.which("sudo"):
+        if subprocess.run(["sudo", "-n", "true"], stderr=subprocess.DEVNULL).returncode == 0:
+            return
+        print(f"  Debian packages to install: {' '.join(names)}", file=sys.stderr, flush=True)
+        if subprocess.run(["sudo", "-v"]).returncode == 0:
+            return
+    raise LabError(
+        f"You may not install Debian packages on this machine, and these are missing: {' '.join(names)}.",
+        f"An administrator can: sudo apt-get install {' '.join(names)}\nThen run the same command again.",
+    )
+
+
+def install(names: list[str], update: bool = False) -> None:
+    """Install Debian packages, as root. Raises LabError."""
+    root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "apt-get", "-o", "DPkg::Lock::Timeout=120"]
+    # A repository of somebody else's that does not answer is no reason to stop while Debian's does.
+    stale = output([*apt, "-o", "APT::Update::Error-Mode=any", "update"]) if update else ""
+    said = output([*apt, "install", "--yes", "--no-install-recommends", *names])
+    if said and not stale and f"Unable to locate package linux-headers-{platform.release()}" in said:
+        raise LabError(
+            f"Debian has no headers any more for the kernel that runs here, {platform.release()}.",
+            "Bring this machine up to date and restart it, or use the virtual machine: sudo EBPF_LAB=vm make lab",
+        )
+    if said:
+        raise causes.failed("Debian packages could not be installed", stale + said)
+
+
+def output(command: list[str]) -> str:
+    """Run a command; return what it printed if it failed."""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    done = subprocess.run(command, **streams, text=True, errors="replace")
+    return (done.stdout or f"{command} failed.") if done.returncode else ""
+
+
+def python_packages(venv: Path) -> None:
+    """Fill the environment. Raises LabError."""
+    pip = [venv / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+    causes.run([*pip, "-r", LOCK], "Python packages could not be installed")
+    # BCC is one directory of pure Python over a C library; linking it keeps Debian's other packages out.
+    site = next(venv.glob("lib/python3*/site-packages"))
+    (site / "bcc").symlink_to("/usr/lib/python3/dist-packages/bcc")
+    (venv / "ready").touch()
+
+
+def begin(what: str, groups: list[str], venv: Path) -> None:
+    """Do with the system's Python what has to come first, then become the environment's Python and finish()."""
+    on_debian()
+    if what == "lab":
+        what = "own" if choose.place(soon={"headers", "BCC"}) == "host" else "vm"
+    first = packages("host", "own") + headers() if what == "own" else packages("host", "vm")
+    names = missing(first + packages(*groups))
+    if names:
+        ask_for_root(names)
+    soon = [name for name in names if name in first and name not in LATER]
+    later = [name for name in names if name not in soon]
+    progress = Progress(what == "vm")
+    with progress.shown():
+        if soon:
+            progress.do(progress.apt, lambda: install(soon, update=True))
+        if what == "packages":
+            return install(later, update=not soon) if later else None
+        if not (venv / "ready").exists():
+            progress.jupyter.began = time.time()
+            cache.directory()
+            shutil.rmtree(venv, ignore_errors=True)
+            causes.run([sys.executable, "-m", "venv", venv], "Python could not make an environment of its own")
+    python = str(venv / "bin/python")
+    os.execv(python, [python, "-m", "helpers.lab.setup", str(venv), what, "--go-on", *later])
+
+
+def finish(what: str, later: list[str], venv: Path) -> None:
+    """Do the rest side by side. *later* are Debian packages that are still missing."""
+    from . import image, session, template
+
+    suite, progress = session.suite(), Progress(what == "vm")
+    tasks: dict[Step, Callable] = {}
+    if later:
+        tasks[progress.later] = lambda: install(later, update=True)
+    if not (venv / "ready").exists():
+        tasks[progress.jupyter] = lambda: python_packages(venv)
+    if what == "vm" and not image.target(suite).exists():
+        causes.enough_room({cache.directory(): 2.5, Path(os.environ.get("TMPDIR", "/var/tmp")): 2.5})
+        causes.user_namespaces()
+        tasks[progress.disk] = lambda: image.ensure(suite, progress.disk.says)
+    if what == "vm" and (tasks or not template.find(suite)):
+
+        def boot():
+            for step in begun.keys() & {progress.later, progress.disk}:
+                begun[step].result()
+            progress.do(progress.boot, lambda: template.ensure(suite, progress.boot.says))
+
+        tasks[progress.boot] = boot
+    for step in set(progress.steps) - tasks.keys():
+        step.ended = time.time()
+    if not tasks:
+        return
+    begun = {}
+    with progress.shown(), ThreadPoolExecutor() as pool:
+        for step, task in tasks.items():
+            begun[step] = pool.submit(task if step is progress.boot else lambda s=step, t=task: progress.do(s, t))
+        try:
+            for future in as_completed(begun.values()):
+                future.result()
+        except BaseException:
+            causes.stop()
+            raise
+    minutes, seconds = divmod(round(time.time() - progress.since), 60)
+    print(f"  Everything is set up, after {minutes} min {seconds} s.", file=sys.stderr)
+
+
+def main(arguments: list[str]) -> None:
+    venv, what, *rest = arguments
+    if rest[:1] == ["--go-on"]:
+        finish(what, rest[1:], Path(venv))
+    else:
+        begin(what, rest, Path(venv))
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except LabError as error:
+        sys.exit(f"{error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,79 @@
+"""A machine that really boots: stock Debian with systemd under QEMU, by software emulation, and a trial that it runs."""
+
+import subprocess
+from pathlib import Path
+
+from helpers.lab import vm
+from tests.fresh import machine
+
+PACKAGES = [*machine.PACKAGES, "apt-utils", "dbus", "initramfs-tools", "libpam-systemd", "linux-image-amd64", "systemd-sysv"]
+NETWORK = "[Match]\nName=eth0\n[Network]\nDHCP=yes\n"
+# It prints on the first serial line, and the machine ends with it.
+UNIT = """[Unit]
+After=network-online.target
+Wants=network-online.target
+SuccessAction=poweroff-force
+FailureAction=poweroff-force
+[Service]
+Type=oneshot
+User=learner
+PAMName=login
+ExecStart=/bin/bash /srv/trial
+StandardOutput=tty
+StandardError=tty
+TTYPath=/dev/ttyS0
+[Install]
+WantedBy=multi-user.target
+"""
+TRIAL = """
+say() {{ echo "TRIAL $(cut -d. -f1 /proc/uptime) $*"; }}
+say "logged in as $(id -un), $(uname -r)"
+cd && git clone --quiet /srv/first-ebpf.git && cd first-ebpf
+say "cloned; now: {command}"
+{command} > ~/said 2>&1 &
+until address=$(grep -o 'http://127.0.0.1:[0-9]*/lab/tree[^ ]*token=[0-9a-f]*' ~/said | head -n 1) && [ "$address" ]; do
+    kill -0 $! 2> /dev/null || {{ say "it ended:"; cat ~/said; say "result 1"; exit; }}
+    sleep 5
+done
+grep -v '^\\[' ~/said
+say "JupyterLab said its address"
+python=$(echo {cache}/python-*/bin/python)
+sudo=$(ls $python > /dev/null 2>&1 || echo sudo)
+[ "$sudo" ] && python=$(sudo sh -c "echo {cache}/python-*/bin/python")
+$sudo env PYTHONPATH=. $python -m tests.fresh.visit "$address" {notebooks} 2>&1 | while read -r line; do say "$line"; done
+say "result ${{PIPESTATUS[0]}}"
+"""
+
+
+def boots(suite: str, folder: Path, trial: str) -> Path:
+    """Make the disk of a machine that runs *trial* when it has booted; return the folder with vmlinuz and initrd.img."""
+    root = folder / "root"
+    machine.make_root(suite, root, PACKAGES)
+    (root / "etc/resolv.conf").write_text("nameserver 10.0.2.3\n")
+    (root / "etc/systemd/network/wired.network").write_text(NETWORK)
+    (root / "etc/fstab").write_text("/dev/vda / ext4 defaults 0 1\n")
+    (root / "srv/trial").write_text(trial)
+    (root / "etc/systemd/system/trial.service").write_text(UNIT)
+    subprocess.run(["chroot", root, "systemctl", "--quiet", "enable", "systemd-networkd", "trial"], check=True)
+    for name in ("vmlinuz", "initrd.img"):
+        (folder / name).write_bytes((root / name).resolve().read_bytes())
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, folder / "disk", "14G"], check=True)
+    subprocess.run(["rm", "-r", root], check=True)
+    return folder
+
+
+def run(folder: Path):
+    """Boot the machine, and give what it prints, line by line."""
+    command = [
+        *["setpriv", "--pdeathsig", "KILL", vm.qemu(), *vm.ACCELERATORS["tcg"][:1], "tcg,thread=multi", "-cpu", "Nehalem,-vme"],
+        *["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-machine", "q35", "-smp", "2", "-m", "5G"],
+        *["-kernel", folder / "vmlinuz", "-initrd", folder / "initrd.img"],
+        *["-append", "root=/dev/vda rw console=ttyS0 mitigations=off net.ifnames=0 systemd.mask=serial-getty@ttyS0.service"],
+        *["-drive", f"if=virtio,format=raw,cache=unsafe,file={folder / 'disk'}", "-device", "virtio-rng"],
+        *["-nic", "user,model=virtio", "-serial", "stdio"],
+    ]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace") as qemu:
+        try:
+            yield from qemu.stdout
+        finally:
+            qemu.kill()

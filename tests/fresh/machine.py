@@ -1,0 +1,88 @@
+"""A fresh machine: a Debian root with an ordinary user who has sudo, entered in namespaces of its own.
+
+Nothing is copied into it but the repository, and what this machine needs to reach Debian and PyPI. It shares this
+machine's kernel, devices and network. Takes root.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from helpers.lab import cache
+
+ENTER = Path(__file__).with_name("enter.sh")
+USER = "learner"
+PACKAGES = ["ca-certificates", "git", "make", "python3", "sudo"]
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def make_root(suite: str, root: Path, packages: list[str] = PACKAGES) -> None:
+    """Make the root file system of a Debian release in the directory *root*, with its user and the repository."""
+    root.mkdir(parents=True)
+    options = ["--quiet", "--variant=minbase", f"--include={','.join(packages)}", '--aptopt=Acquire::Languages "none"']
+    subprocess.run(["mmdebstrap", *options, suite, root], check=True)
+    for command in (
+        ["useradd", "--create-home", "--shell", "/bin/bash", "--groups", "sudo", USER],
+        ["useradd", "--create-home", "--shell", "/bin/bash", "guest"],
+    ):
+        subprocess.run(["chroot", root, *command], check=True)
+    (root / "etc/sudoers.d/nobody-types").write_text("%sudo ALL=(ALL:ALL) NOPASSWD: ALL\n")
+    connect(root)
+    repository(root / "srv/first-ebpf.git")
+    subprocess.run(["chroot", root, "chown", "--recursive", f"{USER}:{USER}", "/srv"], check=True)
+
+
+def connect(root: Path) -> None:
+    """Give a root a name, and this machine's way to Debian and PyPI."""
+    (root / "etc/hostname").write_text("fresh\n")
+    (root / "etc/hosts").write_text("127.0.0.1 localhost\n127.0.1.1 fresh\n")
+    shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+    shutil.copy(CERTIFICATES, root / CERTIFICATES.relative_to("/"))
+    for settings in Path("/etc/apt/apt.conf.d").glob("99*"):
+        shutil.copy(settings, root / "etc/apt/apt.conf.d")
+    said = subprocess.run([sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True)
+    found = dict(re.findall(r"^(?:global|install)\.([\w-]+)='(.*)'$", said.stdout, re.MULTILINE))
+    lines = [f"{key} = {found[key]}" for key in ("index-url", "trusted-host", "proxy") if key in found]
+    (root / "etc/pip.conf").write_text("\n".join(["[global]", f"cert = {CERTIFICATES}", *lines, ""]))
+
+
+def repository(place: Path) -> None:
+    """Make a bare repository of the project as it lies here, with what is not committed yet."""
+    git = ["git", f"--git-dir={place}", "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", place], check=True)
+    for command in (["add", "--all"], ["commit", "--quiet", "--message", "as it lies here"]):
+        subprocess.run([*git, f"--work-tree={cache.PROJECT}", *command], check=True, cwd=cache.PROJECT)
+
+
+@contextlib.contextmanager
+def copy(root: Path) -> Iterator[Path]:
+    """Give a copy of a root that costs nothing, and is gone with the block."""
+    with tempfile.TemporaryDirectory(dir=root.parent) as folder:
+        lower, upper, work, merged = root, *(Path(folder, name) for name in ("upper", "work", "merged"))
+        for path in (upper, work, merged):
+            path.mkdir()
+        subprocess.run(
+            ["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={lower},upperdir={upper},workdir={work}", merged],
+            check=True,
+        )
+        try:
+            yield merged
+        finally:
+            subprocess.run(["umount", merged], check=True)
+
+
+def start(root: Path, command: str, user=USER, around: Sequence[str] = (), before="true", **options) -> subprocess.Popen:
+    """Start a shell command of a user who has just logged in; when its first process ends, all of them do.
+
+    *before* is a command that root runs on that machine first; *around* begins the command that enters it.
+    """
+    enter = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "bash", ENTER, root, user, command, before]
+    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, **options}
+    return subprocess.Popen([*around, *enter], env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}, **options)
+
