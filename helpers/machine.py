@@ -9,12 +9,14 @@ directory where /proc and /sys are looked for.
 """
 
 import html
+import os
 import platform
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39  # <linux/capability.h>
+FIRST_PID_NAMESPACE = "pid:[4026531836]"  # PID_NS_INIT_INO, <linux/nsfs.h>: the same on every kernel
 TRACEFS = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
 
 
@@ -78,11 +80,11 @@ def report(root="/"):
     """
     root = Path(root)
     return Report(check(root) for check in
-                  (kernel, user, bpf, kprobes, tracepoints, tracefs, headers, lockdown, bcc, btf))
+                  (kernel, user, pids, bpf, kprobes, tracepoints, tracefs, headers, lockdown, bcc, btf))
 
 
 def missing_for_kprobes(root="/"):
-    """Return what keeps a BCC program from attaching a kprobe here: a list of `Check`, empty when nothing does.
+    """Return what keeps the course's programs from working here: a list of `Check`, empty when nothing does.
 
     >>> [check.name for check in missing_for_kprobes()]
     ['user', 'kprobes']
@@ -111,8 +113,20 @@ def user(root):
     if uid:  # tracefs belongs to root, so capabilities alone do not help
         return Check("user", False, who, "kernel probes belong to root; start with:  sudo make lab")
     if "CAP_SYS_ADMIN" not in held:
-        return Check("user", False, who, "a container's root may not trace; start it with:  docker run --privileged …")
+        return Check("user", False, who, f"root in a container may not trace; start it with:  {_CONTAINER}")
     return Check("user", True, who)
+
+
+def pids(root):
+    """Whether BPF programs, which see the numbers of the first PID namespace, see ours: pid_namespaces(7)."""
+    try:
+        namespace = os.readlink(root / "proc/self/ns/pid")
+    except OSError:  # a kernel without namespaces numbers processes once
+        namespace = FIRST_PID_NAMESPACE
+    if namespace == FIRST_PID_NAMESPACE:
+        return Check("PIDs", True, "process numbers here are those that the kernel reports")
+    return Check("PIDs", False, "a PID namespace of its own: events would carry other process numbers than you see",
+                 f"for a container:  {_CONTAINER}")
 
 
 def bpf(root):
@@ -196,6 +210,7 @@ def _install(debian, fedora, arch):
     return f"sudo apt install {debian}   (Fedora: {fedora}; Arch: {arch})"
 
 
+_CONTAINER = "docker run --privileged --pid=host …"
 _ANOTHER_KERNEL = ("start a distribution's kernel:  sudo apt install linux-image-amd64   "
                    "(Ubuntu: linux-image-generic; Fedora: kernel; Arch: linux)")
 

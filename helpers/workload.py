@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 import warnings
 from contextlib import suppress
@@ -48,6 +49,11 @@ class Made(list):
         """The process ids, in the order in which the processes started."""
         return [ran.pid for ran in self]
 
+    @property
+    def tids(self):
+        """The thread ids, in the same order."""
+        return [ran.tid for ran in self]
+
     def __repr__(self):
         names = ", ".join(dict.fromkeys(ran.name for ran in self)) or "nobody"
         seconds = (max(r.end_ns for r in self) - min(r.start_ns for r in self)) / 1e9 if self else 0
@@ -55,11 +61,11 @@ class Made(list):
         return f"{calls} by {len(self)} process{'' if len(self) == 1 else 'es'} ({names}) in {seconds:.3g} s"
 
 
-def run_sync(times=5, rate=None):
+def run_sync(times=5, rate=None, file=None):
     """Run the `sync` command `times` times, one after the other. Return `Made`.
 
-    Every run is a process of its own, named "sync", that makes the system call sync(2) once. With `rate`, at most
-    so many runs a second.
+    Every run is a process of its own, named "sync", that makes the system call sync(2) once, or with a `file` another
+    one, for that file only. With `rate`, at most so many runs a second.
 
     >>> run_sync(times=5)
     5 calls by 5 processes (sync) in 0.0192 s
@@ -73,11 +79,27 @@ def run_sync(times=5, rate=None):
     for number in range(times):
         _sleep_until(begin + number / rate if rate else 0)
         start_ns = time.monotonic_ns()
-        with subprocess.Popen([command]) as process:
+        with subprocess.Popen([command, file] if file else [command]) as process:
             status = process.wait()
         if status:
             raise ChildProcessError(f"`sync` ended with status {status}")
         made.append(Ran("sync", process.pid, process.pid, 1, start_ns, time.monotonic_ns()))
+    return made
+
+
+def sync_from_everywhere(times=1):
+    """Call sync(2) `times` times from new threads of this Python, and as often by the command. Return `Made`.
+
+    So a PID is not always a TID, nor always this Python's: what a program takes for the PID is seen.
+    """
+    made = Made()
+    for _ in range(times):
+        start_ns = time.monotonic_ns()
+        thread = threading.Thread(target=os.sync)
+        thread.start()
+        thread.join()
+        made.append(Ran("a second thread", os.getpid(), thread.native_id, 1, start_ns, time.monotonic_ns()))
+    made.extend(run_sync(times))
     return made
 
 

@@ -55,7 +55,7 @@ MUTATIONS = [
         "unit", "tests/unit/test_columns.py::test_many_categories",
     ),
     Mutation(
-        "helpers/exercises.py", "self.that(found == expected,", "self.that(True,",
+        "helpers/exercises.py", "self.that(found <= most,", "self.that(True,",
         "host", "tests/live/test_exercise_checks.py::test_attached_twice",
     ),
     Mutation(

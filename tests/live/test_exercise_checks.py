@@ -1,9 +1,13 @@
 """The checks that look at the kernel: right programs pass, and each way to be wrong is named."""
 
+import os
+import threading
+
 import IPython.display
 import pytest
 
 from helpers import exercise, run, start
+from helpers.workload import Made, Ran
 from tests.live.conftest import fire
 
 PERF = """
@@ -26,6 +30,17 @@ struct data_t { u32 pid; };
 PROBE {
     struct data_t data = {.pid = bpf_get_current_pid_tgid() >> 32};
     events.ringbuf_output(&data, sizeof(data), 0);
+    return 0;
+}
+"""
+
+NAMELESS = """
+BPF_PERF_OUTPUT(events);
+struct data_t { u64 number; };
+PROBE {
+    struct data_t data = {.number = 7};
+    for (int i = 0; i < TIMES; i++)
+        events.perf_submit(ctx, &data, sizeof(data));
     return 0;
 }
 """
@@ -78,6 +93,36 @@ def test_bystanders_who_make_the_same_call_do_not_count(load, told):
         assert noise.stop().calls > 0
 
 
+def test_bystanders_whom_nothing_tells_apart_are_few(load, told):
+    once, twice = load(NAMELESS.replace("TIMES", "1")), load(NAMELESS.replace("TIMES", "2"))
+    noise = start(fire, times=10**9, rate=300, name="bystander")
+    try:
+        for bpf, right in ((once, True), (twice, False)):
+            with exercise(1) as check:
+                check.hears(bpf, by=lambda times: run(fire, times=1000 * times, name="asker"))
+            assert check.passed == right, told()
+    finally:
+        assert noise.stop().calls > 0
+
+
+def test_threads_that_call_are_told_from_bystanders(load, told):
+    def from_a_thread(times):
+        thread = threading.Thread(target=fire, args=[times])
+        thread.start()
+        thread.join()
+        return Made([Ran("a thread", os.getpid(), thread.native_id, times, 0, 0)])
+
+    bpf = load(PERF)
+    noise = start(fire, times=10**9, rate=3000, name="bystander")
+    try:
+        with exercise(1) as check:
+            check.hears(bpf, by=from_a_thread)
+            check.prints(bpf, "Hello", by=from_a_thread)
+        assert check.passed, told()
+    finally:
+        noise.stop()
+
+
 def test_attached_twice(load, told):
     load(PERF)
     bpf = load(PERF)
@@ -106,10 +151,10 @@ def test_no_such_table_no_program_and_one_cleaned_up(load, told):
     assert "The program has no table `evnets`." in told()
     with exercise(1) as check:
         check.hears(bpf, "fired", by=calls)
-    assert "`fired` is declared neither by BPF_PERF_OUTPUT nor" in told()
+    assert "`fired` was not declared by BPF_PERF_OUTPUT or" in told()
     with exercise(1) as check:
         check.hears("int hello() {}", by=calls)
-    assert "What `BPF(text=…)` returns is needed here" in told() and "str" in told()
+    assert "This should be what `BPF(text=…)` returns" in told() and "str" in told()
     bpf.cleanup()
     with exercise(1) as check:
         check.hears(bpf, by=calls)

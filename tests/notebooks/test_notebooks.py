@@ -3,7 +3,7 @@
 A notebook is passed through three times. In one fresh kernel all its cells run, and run again; the numbers of events
 must be the same both times, and what the text says of them must hold (claims.py). Then the exercises are answered, by
 somebody who comes back to them. In another kernel each exercise meets its wrong answer and then its solution, in the
-place where a learner would write them, and everything around runs as usual.
+place where a learner would write them, and after these the answers of answers.py; everything around runs as usual.
 """
 
 import copy
@@ -13,6 +13,7 @@ import nbformat
 import pytest
 
 from tests.notebooks import NOTEBOOKS, exercises, opened, words_of
+from tests.notebooks.answers import ANSWERS, Wrong
 from tests.notebooks.claims import with_claims
 
 pytestmark = pytest.mark.timeout(1800)  # by software emulation, on a busy machine
@@ -85,6 +86,11 @@ def test_exercises_answered_wrongly_and_well(notebook):
             advice = said.partition("not right yet. ")[2]
             if len(advice.split()) < 6 or "because of an error" in advice:
                 problems.append(f"{task.key}: the wrong answer is told {said!r}")
+            for answer in ANSWERS.get(task.key, []):
+                said = answered(run, task, f"# Exercise {task.key}\n{answer.code}")
+                expected = f"not right yet. {answer.told}" if isinstance(answer, Wrong) else "done."
+                if f"Exercise {task.key}: {expected}" not in said:
+                    problems.append(f"{task.key}: {answer.what} is told {said!r}")
             said = answered(run, task, task.solution)
             if f"Exercise {task.key}: done." not in said:
                 problems.append(f"{task.key}: the solution is told {said!r}")

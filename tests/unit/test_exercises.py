@@ -73,10 +73,10 @@ def test_a_value_left_from_an_earlier_run_does_not_count(cell, cells, is_open):
 
 
 @pytest.mark.parametrize("answer, sentence", [
-    (5, "A DataFrame is needed here (what `to_dataframe()` returns), but this is a value of type int."),
+    (5, "This should be a DataFrame (what `to_dataframe()` returns), but it is a value of type int."),
     (RIGHT[["comm"]], "The frame has no column `pid`; it has `comm`."),
     (RIGHT[:0], "The frame has the right columns but no rows"),
-    (RIGHT[:2], "The frame should have 3 rows and has 2."),
+    (RIGHT[:2], "The frame should have 3 rows, but it has 2."),
     (RIGHT.assign(pid=1), "The three `sync` have three <different> pids."),
 ])
 def test_a_wrong_answer_is_told_what_is_missing(cell, answer, sentence):
@@ -105,14 +105,22 @@ def test_plots(cell):
     def told(ax):
         return cell('with exercise(1, "ax") as check:\n    check.is_plot(ax)', ax=ax)[0]
     ax = Figure().add_subplot()
-    assert "An Axes is needed here" in told(3)
-    assert "nothing drawn" in told(ax)
+    assert "This should be an Axes" in told(3)
+    assert "Nothing has been drawn" in told(ax)
     ax.plot([1, 2])
     assert "no title" in told(ax)
     ax.set(title="t", xlabel="x")
     assert "no label on the y axis" in told(ax)
     ax.set(ylabel="y")
     assert "done." in told(ax)
+
+
+def test_a_check_gives_the_learners_names_back(monkeypatch):
+    monkeypatch.setattr(IPython.display, "display", lambda verdict: None)
+    code = "import json" + COUNT + "    my_df, pid, new = 0, 5, 6\n    for row in [1]: pass\nlast = check.passed"
+    exec(code, place := {"exercise": exercise, "my_df": RIGHT, "pid": "mine"})
+    assert place["my_df"] is RIGHT and place["pid"] == "mine" and not {"new", "row"} & set(place)
+    assert place["last"] and place["json"] and place["check"].passed
 
 
 class Counter:
@@ -132,6 +140,7 @@ class Counter:
     (0, 1, "fresh calls by sync gave no counts. Is the program attached"),
     (1, 2, "counts, but only "),
     (2, 1, "Call detach_all() before BPF(…)."),
+    (1.2, 1, "done."),  # a few by others, as nothing says whose they are
     (1, 0, "should give 0 counts, but "),
 ])
 def test_what_fresh_calls_tell(cell, step, each, sentence):

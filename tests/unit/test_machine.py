@@ -27,6 +27,13 @@ def write(root, name, text=""):
     path.write_text(text)
 
 
+def in_pid_namespace(root, inode):
+    link = root / "proc/self/ns/pid"
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(f"pid:[{inode}]")
+
+
 @pytest.fixture
 def good(tmp_path, monkeypatch):
     """A machine that can do everything."""
@@ -34,6 +41,7 @@ def good(tmp_path, monkeypatch):
     write(tmp_path, "proc/sys/kernel/osrelease", RELEASE + "\n")
     write(tmp_path, "proc/self/status", STATUS.format(0, EVERY_CAPABILITY))
     write(tmp_path, "proc/self/mounts", MOUNTS)
+    in_pid_namespace(tmp_path, 4026531836)
     write(tmp_path, "proc/sys/kernel/unprivileged_bpf_disabled", "2\n")
     write(tmp_path, "sys/bus/event_source/devices/kprobe/type", "8\n")
     write(tmp_path, "sys/bus/event_source/devices/tracepoint/type", "2\n")
@@ -100,6 +108,7 @@ def other_bcc(root):
 NOES = [
     (not_root, "user", "user 1000, without CAP_SYS_ADMIN", "sudo make lab"),
     (root_in_a_container, "user", "root, without CAP_SYS_ADMIN", "docker run --privileged"),
+    (lambda root: in_pid_namespace(root, 4026532227), "PIDs", "a PID namespace of its own", "--pid=host"),
     (old_kernel, "kernel", "Linux 5.4.0-216-generic", "sudo apt install linux-image"),
     (lambda root: remove(root, "proc/sys/kernel/unprivileged_bpf_disabled"), "bpf()", "no such system call", "kernel"),
     (lambda root: remove(root, "sys/bus/event_source/devices/kprobe"), "kprobes", "without them", "sudo apt install"),
@@ -171,7 +180,7 @@ def test_tracefs_that_only_root_may_read(good, monkeypatch):
 
 
 def test_an_empty_tree_is_all_no_and_no_crash(tmp_path):
-    assert [check.name for check in report(tmp_path) if check.ok] == ["lockdown"]
+    assert [check.name for check in report(tmp_path) if check.ok] == ["PIDs", "lockdown"]
 
 
 def test_notebook_table_escapes_and_takes_the_colours_of_the_page(good):
