@@ -62,7 +62,7 @@ def failed(what: str, said: str) -> LabError:
 
 def first(pattern: str, lines: list[str]) -> str:
     line = next(line for line in lines if re.search(pattern, line))
-    return re.sub(r"^(?:[EW]:|Err:\d+|WARNING:|ERROR:) *", "", line)[:300].rstrip(".")
+    return re.sub(r"^(?:[EW]:|Err:\d+|WARNING:|ERROR:) *", "", line)[:300].rstrip(".:")
 
 
 def connected() -> bool:

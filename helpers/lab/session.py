@@ -32,7 +32,7 @@ def thawed(parent: int, ports: dict[int, int] | None = None, **request) -> vm.VM
     """
     place = template.find(suite())
     if place is None:
-        raise LabError("The lab's virtual machine is not built yet.", "In a terminal, run: make lab")
+        raise LabError("The lab's virtual machine is not built yet.", "In a terminal, run: make vm")
     here, desk = Path.cwd(), cache.desk()
     machine = template.thaw(place, desk)
     stop_with_parent(machine, parent)

@@ -63,14 +63,16 @@ def answering(server: Server, said: Path) -> None:
     sys.exit(f"JupyterLab did not answer. The container said:\n{said.read_text()}")
 
 
-def run_notebook(kernel: Kernel, name: str, hear=lambda text: None) -> list[str]:
-    """Run a notebook's cells in order; return the errors of those that are not meant to fail."""
+def run_notebook(kernel: Kernel, name: str, hear=lambda text: None, until=lambda: False) -> list[str]:
+    """Run a notebook's cells in order, all or up to the one after which *until* is true; return what went wrong."""
     errors = []
     for number, cell in enumerate(nbformat.read(cache.PROJECT / name, as_version=4).cells):
         if cell.cell_type == "code":
             _, error = kernel.execute(cell.source, hear)
             if bool(error) != ("raises-exception" in cell.metadata.get("tags", [])):
                 errors.append(f"{name}, cell {number}: {error or 'should have failed'}")
+            if until():
+                break
     return errors
 
 

@@ -1,7 +1,11 @@
 """A machine that really boots: stock Debian with systemd under QEMU, by software emulation, and a trial that it runs."""
 
+import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+
+import psutil
 
 from helpers.lab import vm
 from tests.fresh import machine
@@ -25,8 +29,15 @@ TTYPath=/dev/ttyS0
 [Install]
 WantedBy=multi-user.target
 """
+# It would hang up on whoever prints on the same line.
+NO_GETTY = "systemd.mask=serial-getty@ttyS0.service"
+# What the first line of the trial and the second take tells how much slower emulation is.
+WORK = "sum(i * i for i in range(3_000_000))"
 TRIAL = """
 say() {{ echo "TRIAL $(cut -d. -f1 /proc/uptime) $*"; }}
+say "work begins"
+python3 -c '{work}'
+say "work ends"
 say "logged in as $(id -un), $(uname -r)"
 cd && git clone --quiet /srv/first-ebpf.git && cd first-ebpf
 say "cloned; now: {command}"
@@ -45,8 +56,8 @@ say "result ${{PIPESTATUS[0]}}"
 """
 
 
-def boots(suite: str, folder: Path, trial: str) -> Path:
-    """Make the disk of a machine that runs *trial* when it has booted; return the folder with vmlinuz and initrd.img."""
+def make(suite: str, folder: Path, trial: str) -> None:
+    """Make the disk, kernel and initrd, in *folder*, of a machine that runs the script *trial* when it has booted."""
     root = folder / "root"
     machine.make_root(suite, root, PACKAGES)
     (root / "etc/resolv.conf").write_text("nameserver 10.0.2.3\n")
@@ -54,26 +65,27 @@ def boots(suite: str, folder: Path, trial: str) -> Path:
     (root / "etc/fstab").write_text("/dev/vda / ext4 defaults 0 1\n")
     (root / "srv/trial").write_text(trial)
     (root / "etc/systemd/system/trial.service").write_text(UNIT)
-    subprocess.run(["chroot", root, "systemctl", "--quiet", "enable", "systemd-networkd", "trial"], check=True)
+    subprocess.run(["chroot", root, "systemctl", "--quiet", "enable", "systemd-networkd", "trial"], check=True, stderr=subprocess.DEVNULL)
     for name in ("vmlinuz", "initrd.img"):
         (folder / name).write_bytes((root / name).resolve().read_bytes())
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, folder / "disk", "14G"], check=True)
-    subprocess.run(["rm", "-r", root], check=True)
-    return folder
+    shutil.rmtree(root)
 
 
-def run(folder: Path):
-    """Boot the machine, and give what it prints, line by line."""
+def run(folder: Path) -> Iterator[tuple[str, float]]:
+    """Boot the machine, and give what it prints, line by line, with the seconds of CPU that it has taken so far."""
     command = [
         *["setpriv", "--pdeathsig", "KILL", vm.qemu(), *vm.ACCELERATORS["tcg"][:1], "tcg,thread=multi", "-cpu", "Nehalem,-vme"],
         *["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-machine", "q35", "-smp", "2", "-m", "5G"],
         *["-kernel", folder / "vmlinuz", "-initrd", folder / "initrd.img"],
-        *["-append", "root=/dev/vda rw console=ttyS0 mitigations=off net.ifnames=0 systemd.mask=serial-getty@ttyS0.service"],
+        *["-append", f"root=/dev/vda rw console=ttyS0 mitigations=off no_timer_check net.ifnames=0 {NO_GETTY}"],
         *["-drive", f"if=virtio,format=raw,cache=unsafe,file={folder / 'disk'}", "-device", "virtio-rng"],
         *["-nic", "user,model=virtio", "-serial", "stdio"],
     ]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace") as qemu:
         try:
-            yield from qemu.stdout
+            used = psutil.Process(qemu.pid)
+            for line in qemu.stdout:
+                yield line, sum(used.cpu_times()[:2])
         finally:
             qemu.kill()

@@ -1,7 +1,7 @@
-"""python -m tests.fresh.visit ADDRESS NOTEBOOK …: somebody opens notebooks in a JupyterLab and runs them top to bottom.
+"""python -m tests.fresh.visit ADDRESS all | first NOTEBOOK …: somebody opens notebooks and runs their cells in order.
 
-ADDRESS is what `make lab` printed, with its token. Of NOTEBOOK=N only the cells up to the first one that N lines of
-"Hello World!" have come from are run. The exit status is 1 when a cell went wrong that was not meant to.
+ADDRESS is what `make lab` printed, with its token. With "first" the visit ends at the first "Hello World!". The exit
+status is 1 when a cell failed that is not meant to, or did not fail that is.
 """
 
 import sys
@@ -12,27 +12,25 @@ from tests.binder.__main__ import run_notebook
 from tests.jupyter import Kernel, Server
 
 
-def main(address: str, *notebooks: str) -> int:
+def visit(address: str, name: str, first: bool) -> list[str]:
+    """Open a notebook and run it; return what went wrong. Prints when what was seen."""
     parts = urlsplit(address)
     server = Server(f"{parts.scheme}://{parts.netloc}", parse_qs(parts.query)["token"][0])
-    wrong = []
-    for name in notebooks:
-        kernel, heard = Kernel(server, name), []
-        print(f"{name}: its kernel was ready after {kernel.ready:.0f} s", flush=True)
-        start = time.monotonic()
+    kernel, heard, start = Kernel(server, name), [], time.monotonic()
+    print(f"{name}: its kernel was ready after {kernel.ready:.0f} s", flush=True)
 
-        def hear(text: str):
-            if "Hello World!" in text and not heard:
-                heard.append(time.monotonic() - start)
-                print(f"{name}: the first Hello World! after {heard[0]:.0f} s", flush=True)
+    def hear(text: str):
+        if "Hello World!" in text and not heard:
+            heard.append(text)
+            print(f"{name}: the first Hello World! after {time.monotonic() - start:.0f} s", flush=True)
 
-        errors = run_notebook(kernel, name, hear)
-        print(f"{name}: {len(errors)} cells went wrong, after {time.monotonic() - start:.0f} s", *errors, sep="\n  ", flush=True)
-        wrong += errors
-        kernel.close()
-        server.ask(f"/api/kernels/{kernel.id}", method="DELETE")
-    return bool(wrong)
+    errors = run_notebook(kernel, name, hear, lambda: first and heard)
+    print(f"{name}: {len(errors)} cells went wrong, in {time.monotonic() - start:.0f} s", *errors, sep="\n  ", flush=True)
+    kernel.close()
+    server.ask(f"/api/kernels/{kernel.id}", method="DELETE")
+    return errors if heard or not first else [*errors, "nobody said Hello World!"]
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    address, how_far, *notebooks = sys.argv[1:]
+    sys.exit(any([visit(address, name, how_far == "first") for name in notebooks]))

@@ -44,9 +44,9 @@ def test_no_template_yet(person, other_cache):
     environment = {"EBPF_LAB_CACHE": str(other_cache)}
     done = person.lab("run", "--", "true", environment=environment)
     assert done.returncode != 0
-    assert done.stderr.strip() == "The lab's virtual machine is not built yet. In a terminal, run: make lab"
+    assert done.stderr.strip() == "The lab's virtual machine is not built yet. In a terminal, run: make vm"
     told = person.python(IN_THE_NOTEBOOK, environment=environment)
-    assert "not built yet" in told and "make lab" in told and "restart this kernel" in told
+    assert "not built yet" in told and "make vm" in told and "restart this kernel" in told
 
 
 def test_a_port_that_another_process_has(person):
