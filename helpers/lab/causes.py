@@ -23,8 +23,8 @@ UNREACHED = (
 RUNNING: set[subprocess.Popen] = set()
 
 
-def run(command: list[str], what: str, **options) -> None:
-    """Run a command that downloads; *what* begins the sentence that says it failed. Raises LabError."""
+def run(command: list[str], what: str, **options) -> str:
+    """Run a command that downloads; return what it printed. *what* begins the sentence that says it failed. Raises LabError."""
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, text=True, errors="replace", **pipes, **options) as process:
         RUNNING.add(process)
@@ -32,6 +32,7 @@ def run(command: list[str], what: str, **options) -> None:
         RUNNING.discard(process)
     if process.returncode:
         raise failed(what, said)
+    return said
 
 
 def stop() -> None:

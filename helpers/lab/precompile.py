@@ -1,0 +1,163 @@
+"""Precompile what BCC puts before every program, and kernel headers that programs include: run in the image, once.
+
+    python3 precompile.py TOOLS
+
+BCC parses its own headers and those of the kernel three times for each BPF(…). Here a clang of the very version that is inside
+BCC leaves its state after them in files below /usr/local/lib/bcc, and compiles libbcc.c, which stands in front of BCC's
+library and has it use them. TOOLS is a folder with that clang and the headers of the C library, which nobody needs later.
+It ends with an error, and nothing left behind, where programs do not compile to the same code with and without.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+FOLDER = Path("/usr/local/lib/bcc")
+FRONT = Path("/usr/local/lib/libbcc.so.0")
+# The first stands for what BCC itself includes, and nothing more.
+HEADERS = [
+    "", "linux/sched.h", "linux/fs.h", "linux/blkdev.h", "linux/blk-mq.h", "linux/skbuff.h", "net/sock.h",
+]
+
+# BCC's own headers, which it keeps in its library, and by what they are recognized there.
+BCC = "/virtual/include/bcc"
+STDARG = "/virtual/lib/clang/include"
+EMBEDDED = {
+    f"{BCC}/bpf.h": b"\n#ifndef _UAPI__LINUX_BPF_H__\n",
+    f"{BCC}/bpf_workaround.h": b"\n#ifndef __HAVE_BUILTIN_BSWAP16__\n",
+    f"{BCC}/helpers.h": b"\n#ifndef __BPF_HELPERS_H\n",
+    f"{STDARG}/stdarg.h": b"\n#ifndef __STDARG_H\n",
+}
+
+# Run with the front and without: prints what became of a program.
+TRY = """
+import ctypes, sys
+from bcc import BPF
+from bcc.libbcc import lib
+text = sys.argv[1].encode()
+if hasattr(lib, "bcc_precompiled"):
+    lib.bcc_precompiled.restype = ctypes.c_char_p
+    print(lib.bcc_precompiled(text, 0, 0).decode(), file=sys.stderr)
+print(BPF(text=text).dump_func("f").hex())
+"""
+
+
+def main(tools: Path):
+    clang = next(tools.glob("usr/lib/llvm-*/bin/clang"))
+    kernel = next(path for path in Path("/lib/modules").iterdir() if not path.is_symlink())
+    folder = FOLDER / kernel.name
+    library = next(Path("/usr/lib").glob("*/libbcc.so.0"))
+    try:
+        folder.mkdir(parents=True)
+        own = write_embedded(library)
+        with booted(kernel), booted(folder):
+            flags = frontend_flags(kernel, own)
+            for header in HEADERS:
+                source = folder / (header or "bcc")
+                source.parent.mkdir(parents=True, exist_ok=True)
+                source.write_text(f"#include <{header}>\n" if header else "")
+                precompile(clang, flags, kernel, source, library)
+            build_front(clang, tools, library)
+            for header in HEADERS:
+                prove(header, folder, library)
+    except BaseException:
+        shutil.rmtree(FOLDER)
+        FRONT.unlink(missing_ok=True)
+        raise
+    finally:
+        subprocess.run(["ldconfig"], check=True)
+
+
+@contextlib.contextmanager
+def booted(path: Path) -> Iterator[None]:
+    """Let what belongs to the image's kernel be found by the name of the kernel that runs meanwhile."""
+    here = path.with_name(os.uname().release)
+    if here == path:
+        yield
+        return
+    here.symlink_to(path.name)
+    try:
+        yield
+    finally:
+        here.unlink()
+
+
+def write_embedded(library: Path) -> dict[str, str]:
+    """Write BCC's headers into files; return where those are that BCC's folders stand for."""
+    parts = library.read_bytes().split(b"\0")
+    for name, mark in EMBEDDED.items():
+        text = next(part for part in parts if mark in part)
+        # Messages name the file that BCC gives to clang.
+        (FOLDER / Path(name).name).write_bytes(f'#line 1 "{name}"\n'.encode() + text)
+    return {BCC: str(FOLDER), STDARG: str(FOLDER)}
+
+
+def frontend_flags(kernel: Path, own: dict[str, str]) -> list[str]:
+    """Return the flags that BCC gives to clang's front end, as its own debugging output tells them."""
+    DEBUG_PREPROCESSOR = 4
+    told = subprocess.run(
+        [sys.executable, "-c", f"from bcc import BPF; BPF(text='', debug={DEBUG_PREPROCESSOR})"],
+        stderr=subprocess.PIPE, text=True, check=True,
+    ).stderr
+    line = next(line for line in told.splitlines() if line.startswith("clang -cc1 "))
+    for told_as, path in {f"{kernel.with_name(os.uname().release)}/": f"{kernel}/", **own}.items():
+        line = line.replace(told_as, path)
+    return line[:line.index(" -o ")].split()[1:]
+
+
+def precompile(clang: Path, flags: list[str], kernel: Path, source: Path, library: Path):
+    """Make a precompiled header beside its source, and a list of what it was made from."""
+    made, rules = source.with_name(f"{source.name}.pch"), source.with_name(f"{source.name}.d")
+    root = kernel / "source"
+    emit = ["-emit-pch", "-fno-pch-timestamp", "-o", made, "-dependency-file", rules, "-MT", "it", "-sys-header-deps"]
+    subprocess.run([clang, *flags, *emit, "-x", "c", source], cwd=root, check=True)
+    used = [root / name for name in rules.read_text().replace("\\\n", "").split()[1:]]
+    rules.unlink()
+    with source.with_name(f"{source.name}.made").open("w") as made_from:
+        for path in [made, library, *library.parent.glob("libclang-cpp.so.*"), *used]:
+            status = path.stat()
+            print(status.st_size, int(status.st_mtime), path, file=made_from)
+        # BCC has clang look for each header in the current directory first.
+        includes = [root / path for flag, path in zip(flags, flags[1:]) if flag in ("-I", "-isystem")]
+        includes = [path for path in includes if path not in (Path.cwd(), FOLDER)]
+        names = {path.relative_to(above).parts[0] for path in used for above in includes if path.is_relative_to(above)}
+        for name in sorted(names | {"asm", "bcc", "linux", "net", "stdarg.h", "uapi"}):
+            print(-1, 0, name, file=made_from)
+
+
+def build_front(clang: Path, tools: Path, library: Path):
+    """Compile libbcc.c into a library that needs Debian's libbcc, by its path, and is found before it."""
+    compiler = next(Path("/usr/lib/gcc").glob("*/*/include"))
+    command = [clang, "-shared", "-fPIC", "-O2", "-Wall", "-nostdlib", f"--sysroot={tools}", "-isystem", compiler]
+    with tempfile.TemporaryDirectory() as scratch:
+        stand_in = Path(scratch, "libbcc.so")
+        subprocess.run([*command, f"-Wl,-soname,{library}", "-o", stand_in, "-x", "c", "/dev/null"], check=True)
+        subprocess.run(
+            [*command, f'-DLIBBCC="{library}"', f'-DFOLDER="{FOLDER}"', "-Wl,--no-as-needed", "-o", FRONT,
+             Path(__file__).with_name("libbcc.c"), stand_in, library.with_name("libc.so.6")],
+            check=True,
+        )
+
+
+def prove(header: str, folder: Path, library: Path):
+    """Compile a program with and without the precompiled header. Raises AssertionError when the code is not the same."""
+    text = f"#include <{header}>\n" if header else ""
+    text += 'int f(void *ctx) { bpf_trace_printk("%d", bpf_get_smp_processor_id()); return 0; }'
+    stock, ours = (
+        subprocess.run(
+            [sys.executable, "-c", TRY, text],
+            env={**os.environ, "LD_LIBRARY_PATH": path}, capture_output=True, text=True, check=True
+        )
+        for path in (str(library.parent), str(FRONT.parent))
+    )
+    assert ours.stdout == stock.stdout and "None" not in ours.stderr, ours.stderr
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
