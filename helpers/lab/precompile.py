@@ -14,7 +14,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +33,9 @@ EMBEDDED = {
     f"{BCC}/helpers.h": b"\n#ifndef __BPF_HELPERS_H\n",
     f"{STDARG}/stdarg.h": b"\n#ifndef __STDARG_H\n",
 }
+
+# Clang makes the names of headers absolute in what it leaves, and so in messages, unless it cannot tell where it is.
+LOST = "int *__errno_location(void);\nchar *getcwd(char *path, unsigned long size) { *__errno_location() = 2; return 0; }\n"
 
 # Run with the front and without: prints what became of a program.
 TRY = """
@@ -58,11 +60,12 @@ def main(tools: Path):
         own = write_embedded(library)
         with booted(kernel), booted(folder):
             flags = frontend_flags(kernel, own)
+            lost = build(clang, tools, tools / "lost.so", "-x", "c", "-", input=LOST)
             for header in HEADERS:
                 source = folder / (header or "bcc")
                 source.parent.mkdir(parents=True, exist_ok=True)
                 source.write_text(f"#include <{header}>\n" if header else "")
-                precompile(clang, flags, kernel, source, library)
+                precompile(clang, lost, flags, kernel, source, library)
             build_front(clang, tools, library)
             for header in HEADERS:
                 prove(header, folder, library)
@@ -111,12 +114,13 @@ def frontend_flags(kernel: Path, own: dict[str, str]) -> list[str]:
     return line[:line.index(" -o ")].split()[1:]
 
 
-def precompile(clang: Path, flags: list[str], kernel: Path, source: Path, library: Path):
+def precompile(clang: Path, lost: Path, flags: list[str], kernel: Path, source: Path, library: Path):
     """Make a precompiled header beside its source, and a list of what it was made from."""
     made, rules = source.with_name(f"{source.name}.pch"), source.with_name(f"{source.name}.d")
     root = kernel / "source"
     emit = ["-emit-pch", "-fno-pch-timestamp", "-o", made, "-dependency-file", rules, "-MT", "it", "-sys-header-deps"]
-    subprocess.run([clang, *flags, *emit, "-x", "c", source], cwd=root, check=True)
+    environment = {"PATH": os.environ["PATH"], "LD_PRELOAD": str(lost)}
+    subprocess.run([clang, *flags, *emit, "-x", "c", source], cwd=root, check=True, env=environment)
     used = [root / name for name in rules.read_text().replace("\\\n", "").split()[1:]]
     rules.unlink()
     with source.with_name(f"{source.name}.made").open("w") as made_from:
@@ -131,18 +135,20 @@ def precompile(clang: Path, flags: list[str], kernel: Path, source: Path, librar
             print(-1, 0, name, file=made_from)
 
 
-def build_front(clang: Path, tools: Path, library: Path):
-    """Compile libbcc.c into a library that needs Debian's libbcc, by its path, and is found before it."""
+def build(clang: Path, tools: Path, target: Path, *arguments: str | Path, input: str = "") -> Path:
+    """Compile a shared library."""
     compiler = next(Path("/usr/lib/gcc").glob("*/*/include"))
     command = [clang, "-shared", "-fPIC", "-O2", "-Wall", "-nostdlib", f"--sysroot={tools}", "-isystem", compiler]
-    with tempfile.TemporaryDirectory() as scratch:
-        stand_in = Path(scratch, "libbcc.so")
-        subprocess.run([*command, f"-Wl,-soname,{library}", "-o", stand_in, "-x", "c", "/dev/null"], check=True)
-        subprocess.run(
-            [*command, f'-DLIBBCC="{library}"', f'-DFOLDER="{FOLDER}"', "-Wl,--no-as-needed", "-o", FRONT,
-             Path(__file__).with_name("libbcc.c"), stand_in, library.with_name("libc.so.6")],
-            check=True,
-        )
+    subprocess.run([*command, "-o", target, *arguments], input=input, text=True, check=True)
+    return target
+
+
+def build_front(clang: Path, tools: Path, library: Path):
+    """Compile libbcc.c into a library that needs Debian's libbcc, by its path, and is found before it."""
+    stand_in = build(clang, tools, tools / "libbcc.so", f"-Wl,-soname,{library}", "-x", "c", "-")
+    places = f'-DLIBBCC="{library}"', f'-DFOLDER="{FOLDER}"'
+    libraries = "-Wl,--no-as-needed", stand_in, library.with_name("libc.so.6")
+    build(clang, tools, FRONT, *places, Path(__file__).with_name("libbcc.c"), *libraries)
 
 
 def prove(header: str, folder: Path, library: Path):
