@@ -20,25 +20,13 @@ UNREACHED = (
 )
 
 
-RUNNING: set[subprocess.Popen] = set()
-
-
 def run(command: list[str], what: str, **options) -> str:
     """Run a command that downloads; return what it printed. *what* begins the sentence that says it failed. Raises LabError."""
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with subprocess.Popen(command, text=True, errors="replace", **pipes, **options) as process:
-        RUNNING.add(process)
-        said = process.stdout.read()
-        RUNNING.discard(process)
-    if process.returncode:
-        raise failed(what, said)
-    return said
-
-
-def stop() -> None:
-    """End what is running: something else has failed, and what it makes will not be needed."""
-    for process in list(RUNNING):
-        process.terminate()
+    done = subprocess.run(command, text=True, errors="replace", **pipes, **options)
+    if done.returncode:
+        raise failed(what, done.stdout)
+    return done.stdout
 
 
 def failed(what: str, said: str) -> LabError:

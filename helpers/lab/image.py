@@ -5,6 +5,7 @@ this side, so that the network settings of this machine apply; mke2fs puts both 
 """
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -57,10 +58,16 @@ chroot . depmod "$(ls lib/modules)"
 rm -rf usr/share/zoneinfo/right var/lib/apt/lists/* var/cache/* usr/share/icons usr/share/perl*/unicore
 """
 
+# Early, so that mmdebstrap ends soon where pip has failed.
+SITE = """set -eu
+mkdir "$1/opt/site"
+bash -c 'tar -x --no-same-owner -C "$0" <&"$LAB_SITE"' "$1/opt/site"
+"""
 PYTHON = """set -eu
 chroot "$1" python3 -m venv --without-pip /opt/lab
+mv "$1"/opt/site/* "$1"/opt/lab/lib/python3.*/site-packages/
+rmdir "$1/opt/site"
 ln -s /usr/lib/python3/dist-packages/bcc "$1"/opt/lab/lib/python3.*/site-packages/
-bash -c 'tar -x --no-same-owner -C "$0" <&"$LAB_SITE"' "$1"/opt/lab/lib/python3.*/site-packages
 """
 COMPILE = 'chroot "$1" /opt/lab/bin/python -m compileall -q -j2 /opt/lab/lib /usr/lib/python3/dist-packages/bcc || true'
 
@@ -107,7 +114,7 @@ def target(suite: str) -> Path:
     """Return where the image of a Debian release is or will be. Raises LabError for an unknown release."""
     if suite not in SUITES:
         raise LabError(f"The lab knows no Debian release named {suite!r}.", f"It knows {', '.join(SUITES)}.")
-    recipe = DPKG_OPTIONS, initrd(suite), PYTHON, COMPILE, PRECOMPILE, FRONT, QUICK, TRIM, BOOT, EXT4
+    recipe = DPKG_OPTIONS, SITE, initrd(suite), PYTHON, COMPILE, PRECOMPILE, FRONT, QUICK, TRIM, BOOT, EXT4
     made_of = cache.key(" ".join(packages("guest")), requirements.for_guest(SUITES[suite]), INIT, *recipe)
     return cache.directory() / f"image-{suite}-{made_of}"
 
@@ -131,7 +138,7 @@ def build(scratch: Path, suite: str, say) -> None:
             raise LabError(f"{program} is missing.", f"Install it: sudo apt-get install {package}")
 
     hooks = {
-        "essential": [initrd(suite)],
+        "essential": [SITE, initrd(suite)],
         "customize": [
             PYTHON,
             COMPILE,
@@ -161,23 +168,24 @@ def build(scratch: Path, suite: str, say) -> None:
         "-",
     ]
     say(f"Debian {suite} for the VM, with its Python packages (about 90 s)")
-    # Without root mmdebstrap becomes somebody who does not reach our directories; what is open already can be used.
+    # Without root mmdebstrap becomes somebody who does not reach our directories; what is open already can be used. Its
+    # number is high, because what mmdebstrap opens itself it has shells use, which know numbers of one digit only.
     reading, writing = os.pipe()
     with open(scratch / "disk.ext4", "wb") as disk, ThreadPoolExecutor(1) as beside:
         os.fchmod(disk.fileno(), 0o666)
+        high = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 100) for number in (reading, disk.fileno())]
+        os.close(reading)
         site = beside.submit(gather, suite, scratch.parent, writing)
-        site.add_done_callback(lambda ended: ended.exception() and causes.stop())
         # /tmp may lie in memory.
-        settings = {"LAB_SITE": str(reading), "LAB_DISK": str(disk.fileno()), "TMPDIR": os.environ.get("TMPDIR", "/var/tmp")}
+        settings = {"LAB_SITE": str(high[0]), "LAB_DISK": str(high[1]), "TMPDIR": os.environ.get("TMPDIR", "/var/tmp")}
         try:
             what = "mmdebstrap could not make the VM's root file system"
-            printed = causes.run(command, what, pass_fds=[reading, disk.fileno()], env={**os.environ, **settings})
-        except LabError:
-            os.close(reading)
+            printed = causes.run(command, what, pass_fds=high, env={**os.environ, **settings})
+        finally:
+            for number in high:
+                os.close(number)
+            # Where this has failed, it is the reason.
             site.result()
-            raise
-        os.close(reading)
-        site.result()
         os.fchmod(disk.fileno(), 0o644)
     if slow := re.search(r"^(.*)\nSLOW: (.*)$", printed, re.M):
         say(f"BPF programs will compile slowly: nothing could be precompiled with {slow[2]} ({slow[1]})")

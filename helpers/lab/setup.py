@@ -33,6 +33,9 @@ CONTAINER = """Elsewhere it runs in a container:
   docker run --rm -p 127.0.0.1:8888:8888 first-ebpf"""
 
 
+CLEAR = "\r\033[K"  # the line on a terminal
+
+
 class Step:
     """Something to do: its name, the seconds that it takes on two cores, and when it began and ended."""
 
@@ -40,8 +43,12 @@ class Step:
         self.name, self.seconds, self.began, self.ended = name, seconds, 0.0, 0.0
 
     def says(self, text: str) -> None:
-        """Show what the step itself says that it does, for which it has a time of its own."""
-        self.name = text.partition(" (about")[0]
+        """Pass on what the step itself says: what it does now, for the line; anything else at once."""
+        name, about, _ = text.partition(" (about")
+        if about:
+            self.name = name
+        else:
+            print(f"{CLEAR if sys.stderr.isatty() else ''}  {text} …", file=sys.stderr, flush=True)
 
     def left(self) -> float:
         """Return about how many seconds it will take from now."""
@@ -89,7 +96,7 @@ class Progress:
         names = ", ".join(step.name for step in self.steps if step.began and not step.ended)
         minutes, seconds = divmod(round(left), 60)
         line = f"  [{bar}] {part:4.0%}, about {minutes}:{seconds:02} left: {names}"
-        print("\r" + line[: shutil.get_terminal_size().columns - 1] + "\033[K", end="", file=sys.stderr, flush=True)
+        print(CLEAR + line[: shutil.get_terminal_size().columns - 1], end="", file=sys.stderr, flush=True)
 
     def _keep_drawing(self) -> None:
         while not self.over.wait(0.5):
@@ -107,7 +114,7 @@ class Progress:
             self.over.set()
             if self.live:
                 thread.join()
-                print("\r\033[K", end="", file=sys.stderr, flush=True)
+                print(CLEAR, end="", file=sys.stderr, flush=True)
 
 
 def on_debian() -> None:
@@ -156,12 +163,13 @@ def ask_for_root(names: list[str]) -> None:
     )
 
 
-def install(names: list[str], update: bool = False) -> None:
-    """Install Debian packages, as root. Raises LabError."""
+def install(names: list[str], since: float) -> None:
+    """Install Debian packages, as root, from lists that are no older than *since*. Raises LabError."""
     root = [] if os.geteuid() == 0 else ["sudo", "-n"]
     apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "apt-get", "-o", "DPkg::Lock::Timeout=120"]
     # A repository of somebody else's that does not answer is no reason to stop while Debian's does.
-    stale = output([*apt, "-o", "APT::Update::Error-Mode=any", "update"]) if update else ""
+    fresh = Path("/var/lib/apt/lists").stat().st_mtime > since
+    stale = "" if fresh else output([*apt, "-o", "APT::Update::Error-Mode=any", "update"])
     said = output([*apt, "install", "--yes", "--no-install-recommends", *names])
     if said and not stale and f"Unable to locate package linux-headers-{platform.release()}" in said:
         raise LabError(
@@ -194,8 +202,8 @@ def begin(what: str, groups: list[str], venv: Path) -> None:
     on_debian()
     if what == "lab":
         what = "own" if choose.place(soon={"headers", "BCC"}) == "host" else "vm"
-    first = packages("host", "own") + headers() if what == "own" else packages("host", "vm")
-    names = missing(first + packages(*groups))
+    first = packages("host") if what == "own" else packages("host", "vm")
+    names = missing(first + packages(*groups) + (packages("own") + headers() if what == "own" else []))
     if names:
         ask_for_root(names)
     soon = [name for name in names if name in first and name not in LATER]
@@ -203,9 +211,9 @@ def begin(what: str, groups: list[str], venv: Path) -> None:
     progress = Progress(what == "vm")
     with progress.shown():
         if soon:
-            progress.do(progress.apt, lambda: install(soon, update=True))
+            progress.do(progress.apt, lambda: install(soon, progress.since))
         if what == "packages":
-            return install(later, update=not soon) if later else None
+            return install(later, progress.since) if later else None
         if not (venv / "ready").exists():
             progress.jupyter.began = time.time()
             cache.directory()
@@ -222,11 +230,11 @@ def finish(what: str, later: list[str], venv: Path) -> None:
     suite, progress = session.suite(), Progress(what == "vm")
     tasks: dict[Step, Callable] = {}
     if later:
-        tasks[progress.later] = lambda: install(later, update=True)
+        tasks[progress.later] = lambda: install(later, progress.since)
     if not (venv / "ready").exists():
         tasks[progress.jupyter] = lambda: python_packages(venv)
     if what == "vm" and not image.target(suite).exists():
-        causes.enough_room({cache.directory(): 2.5, Path(os.environ.get("TMPDIR", "/var/tmp")): 2.5})
+        causes.enough_room({cache.directory(): 3, Path(os.environ.get("TMPDIR", "/var/tmp")): 2})
         causes.user_namespaces()
         tasks[progress.disk] = lambda: image.ensure(suite, progress.disk.says)
     if what == "vm" and (tasks or not template.find(suite)):
@@ -234,6 +242,8 @@ def finish(what: str, later: list[str], venv: Path) -> None:
         def boot():
             for step in begun.keys() & {progress.later, progress.disk}:
                 begun[step].result()
+            if any(future.done() and future.exception() for future in begun.values()):
+                return
             progress.do(progress.boot, lambda: template.ensure(suite, progress.boot.says))
 
         tasks[progress.boot] = boot
@@ -248,9 +258,10 @@ def finish(what: str, later: list[str], venv: Path) -> None:
         try:
             for future in as_completed(begun.values()):
                 future.result()
-        except BaseException:
-            causes.stop()
-            raise
+        except LabError as error:
+            # Said at once; mmdebstrap leaves nothing behind when it may end by itself.
+            print(f"{CLEAR if progress.live else ''}{error}\nWhat runs beside it ends first …", file=sys.stderr, flush=True)
+            sys.exit(1)
     minutes, seconds = divmod(round(time.time() - progress.since), 60)
     print(f"  Everything is set up, after {minutes} min {seconds} s.", file=sys.stderr)
 

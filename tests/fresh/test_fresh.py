@@ -134,7 +134,7 @@ ON_A_MACHINE_WITH_PACKAGES = {
         "echo 127.0.0.1 deb.debian.org >> /etc/hosts", [], "rm -r $cache/image-*", ["root file system", "Connection refused"],
     ),
     "no room for the virtual machine": (
-        "mount -t tmpfs -o size=90m,mode=1777 tmpfs /var/tmp", [], "rm -r $cache/image-*", ["needs 2.5 GB in /var/tmp", "0.1 GB"],
+        "mount -t tmpfs -o size=90m,mode=1777 tmpfs /var/tmp", [], "rm -r $cache/image-*", ["needs 2 GB in /var/tmp", "0.1 GB"],
     ),
     "no user namespaces": (
         "echo 0 > /proc/sys/user/max_user_namespaces", ["bash", str(machine.ENTER.with_name("nested.sh"))],
