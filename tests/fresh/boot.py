@@ -41,12 +41,12 @@ say "work ends"
 say "logged in as $(id -un), $(uname -r)"
 cd && git clone --quiet /srv/first-ebpf.git && cd first-ebpf
 say "cloned; now: {command}"
-{command} > ~/said 2>&1 &
+{command} > ~/said 2>&1 & lab=$!
+tail --pid=$lab --lines=+1 --follow ~/said | grep --line-buffered '^  [^ ]' | while read -r line; do say "$line"; done &
 until address=$(grep -o 'http://127.0.0.1:[0-9]*/lab/tree[^ ]*token=[0-9a-f]*' ~/said | head -n 1) && [ "$address" ]; do
-    kill -0 $! 2> /dev/null || {{ say "it ended:"; cat ~/said; say "result 1"; exit; }}
+    kill -0 $lab 2> /dev/null || {{ say "it ended:"; cat ~/said; say "result 1"; exit; }}
     sleep 5
 done
-grep -v '^\\[' ~/said
 say "JupyterLab said its address"
 python=$(echo {cache}/python-*/bin/python)
 sudo=$(ls $python > /dev/null 2>&1 || echo sudo)
