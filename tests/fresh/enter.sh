@@ -5,6 +5,7 @@
 set -eu
 root=$1 user=$2 command=$3 before=$4
 mount --make-rprivate /
+mount --rbind "$root" "$root"
 mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
 mount --rbind /sys "$root/sys"
