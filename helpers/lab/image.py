@@ -15,9 +15,8 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import LabError, cache, causes, requirements
+from . import LabError, cache, causes, requirements, setup
 
-APT_LIST = cache.PROJECT / "binder/apt.txt"
 INIT = Path(__file__).with_name("init.sh")
 PRECOMPILE = Path(__file__).with_name("precompile.py")
 FRONT = Path(__file__).with_name("libbcc.c")
@@ -99,12 +98,6 @@ rm -rf "$1.tree"
 """
 
 
-def packages(group: str) -> list[str]:
-    """Return the Debian packages of one group ("host", "guest" or "test") in binder/apt.txt."""
-    lines = (line.partition("#") for line in APT_LIST.read_text().splitlines())
-    return [name.strip() for name, _, why in lines if name.strip() and why.strip().partition(":")[0] == group]
-
-
 def initrd(suite: str) -> str:
     """Return the shell script that chooses what goes into the initrd of a Debian release."""
     return INITRD.format(drivers="".join(f"{name}\\n" for name in DRIVERS + MORE_DRIVERS.get(suite, [])))
@@ -115,7 +108,7 @@ def target(suite: str) -> Path:
     if suite not in SUITES:
         raise LabError(f"The lab knows no Debian release named {suite!r}.", f"It knows {', '.join(SUITES)}.")
     recipe = DPKG_OPTIONS, SITE, initrd(suite), PYTHON, COMPILE, PRECOMPILE, FRONT, QUICK, TRIM, BOOT, EXT4
-    made_of = cache.key(" ".join(packages("guest")), requirements.for_guest(SUITES[suite]), INIT, *recipe)
+    made_of = cache.key(" ".join(setup.packages("guest")), requirements.for_guest(SUITES[suite]), INIT, *recipe)
     return cache.directory() / f"image-{suite}-{made_of}"
 
 
@@ -158,7 +151,7 @@ def build(scratch: Path, suite: str, say) -> None:
     command = [
         "mmdebstrap",
         "--variant=essential",
-        f"--include={','.join(packages('guest'))}",
+        f"--include={','.join(setup.packages('guest'))}",
         *(f"--dpkgopt={line}" for line in DPKG_OPTIONS.splitlines()),
         '--aptopt=Acquire::Languages "none"',
         '--aptopt=APT::Install-Recommends "false"',

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from helpers.lab import LabError, cache, causes, image, setup
+from helpers.lab import LabError, cache, causes, setup
 
 # As apt-get, pip, mmdebstrap and dpkg of Debian 12 and 13 say it.
 REFUSED = [
@@ -58,7 +58,7 @@ def test_room(tmp_path):
 
 def test_packages_are_those_of_their_groups():
     assert "mmdebstrap" in setup.packages("host", "vm") and "chromium" not in setup.packages("host", "vm")
-    assert setup.packages("own") == ["python3-bpfcc"] and "python3-bpfcc" in image.packages("guest")
+    assert setup.packages("own") == ["python3-bpfcc"] and "python3-bpfcc" in setup.packages("guest")
     assert setup.packages("vm") and set(setup.LATER) <= set(setup.packages("vm"))
     assert setup.missing(["dpkg", "no-such-package"]) == ["no-such-package"]
 
