@@ -149,6 +149,10 @@ MUTATIONS = [
         "lab", "tests/lab/test_faults.py::test_no_template_yet",
     ),
     Mutation(
+        "helpers/lab/precompile.py", '"LD_PRELOAD": str(lost)', '"UNUSED": str(lost)',
+        "lab", "tests/lab/test_compiles.py::test_nothing_else_changes",
+    ),
+    Mutation(
         "helpers/lab/requirements.py", "    if missing:\n", "    if False:\n",
         "lab", "tests/lab/test_faults.py::test_unlocked_dependency_is_named",
     ),

@@ -4,7 +4,7 @@
  * not read for a yes or no. Wherever the outcome might not be the same it leaves the library alone.
  *
  * FOLDER/RELEASE/ holds what precompile.py made for a kernel: HEADER.pch, clang's state after BCC's own headers and HEADER
- * (none for bcc.pch), and HEADER.made, which lists what it was made from.
+ * (none for bcc.pch), HEADER.made, which lists what it was made from, and HEADER.pastes, which clang does once more.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -127,10 +127,13 @@ void *bpf_module_create_c_from_string(const char *text, unsigned debug, const ch
 {
     compile_function *compile = real(__func__);
     const char *precompiled = bcc_precompiled(text, debug, ncflags);
-    const char *ours[] = { "-include-pch", precompiled };
+    char pastes[512];
+    const char *ours[] = { "-include-pch", precompiled, "-include", pastes };
 
-    return precompiled ? compile(text, debug, ours, 2, allow_rlimit, device)
-                       : compile(text, debug, cflags, ncflags, allow_rlimit, device);
+    if (!precompiled)
+        return compile(text, debug, cflags, ncflags, allow_rlimit, device);
+    snprintf(pastes, sizeof(pastes), "%.*s.pastes", (int)strlen(precompiled) - 4, precompiled);
+    return compile(text, debug, ours, 4, allow_rlimit, device);
 }
 
 /* libbcc itself asks only whether the kernel has a function, and Linux 5.5 and later do. Others get its address. */

@@ -9,6 +9,7 @@ It ends with an error, and nothing left behind, where programs do not compile to
 """
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -37,16 +38,29 @@ EMBEDDED = {
 # Clang makes the names of headers absolute in what it leaves, and so in messages, unless it cannot tell where it is.
 LOST = "int *__errno_location(void);\nchar *getcwd(char *path, unsigned long size) { *__errno_location() = 2; return 0; }\n"
 
-# Run with the front and without: prints what became of a program.
+# Where clang pastes two tokens into one it numbers the lines of a scratch space of its own, and messages tell the number.
+PASTE = "#define NO(name) name##_t\nNO(nothing) f;\n"
+HELLO = 'int f(void *ctx) { bpf_trace_printk("%d", bpf_get_smp_processor_id()); return 0; }\n'
+
+# Compiles texts, and prints for each the precompiled header, the code, and what was said.
 TRY = """
-import ctypes, sys
+import ctypes, json, os, sys, tempfile
 from bcc import BPF
 from bcc.libbcc import lib
-text = sys.argv[1].encode()
-if hasattr(lib, "bcc_precompiled"):
-    lib.bcc_precompiled.restype = ctypes.c_char_p
-    print(lib.bcc_precompiled(text, 0, 0).decode(), file=sys.stderr)
-print(BPF(text=text).dump_func("f").hex())
+ask = getattr(lib, "bcc_precompiled", lambda *_: None)
+ask.restype = ctypes.c_char_p
+stdout, done = os.dup(1), []
+for text in json.load(sys.stdin):
+    code, used = None, ask(text.encode(), 0, 0)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 1), os.dup2(said.fileno(), 2)
+        try:
+            code = BPF(text=text).dump_func("f").hex()
+        except Exception:
+            pass
+        said.seek(0)
+        done.append([used and used.decode(), code, said.read().decode()])
+os.write(stdout, json.dumps(done).encode())
 """
 
 
@@ -64,11 +78,11 @@ def main(tools: Path):
             for header in HEADERS:
                 source = folder / (header or "bcc")
                 source.parent.mkdir(parents=True, exist_ok=True)
-                source.write_text(f"#include <{header}>\n" if header else "")
+                source.write_text(include(header))
+                source.with_name(f"{source.name}.pastes").touch()
                 precompile(clang, lost, flags, kernel, source, library)
             build_front(clang, tools, library)
-            for header in HEADERS:
-                prove(header, folder, library)
+            prove(folder, library)
     except BaseException:
         shutil.rmtree(FOLDER)
         FRONT.unlink(missing_ok=True)
@@ -151,18 +165,34 @@ def build_front(clang: Path, tools: Path, library: Path):
     build(clang, tools, FRONT, *places, Path(__file__).with_name("libbcc.c"), *libraries)
 
 
-def prove(header: str, folder: Path, library: Path):
-    """Compile a program with and without the precompiled header. Raises AssertionError when the code is not the same."""
-    text = f"#include <{header}>\n" if header else ""
-    text += 'int f(void *ctx) { bpf_trace_printk("%d", bpf_get_smp_processor_id()); return 0; }'
-    stock, ours = (
-        subprocess.run(
-            [sys.executable, "-c", TRY, text],
-            env={**os.environ, "LD_LIBRARY_PATH": path}, capture_output=True, text=True, check=True
-        )
-        for path in (str(library.parent), str(FRONT.parent))
-    )
-    assert ours.stdout == stock.stdout and "None" not in ours.stderr, ours.stderr
+def tried(library: Path, texts: list[str]) -> list[tuple[str, str, str]]:
+    """Compile texts with a library: for each the precompiled header used, the code, and what was said."""
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(library.parent)}
+    told = subprocess.run([sys.executable, "-c", TRY], input=json.dumps(texts), env=environment, stdout=subprocess.PIPE,
+                          text=True, check=True).stdout
+    return [tuple(outcome) for outcome in json.loads(told)]
+
+
+def prove(folder: Path, library: Path):
+    """Raise AssertionError unless programs come out the same with precompiled headers and without."""
+    texts = [include(header) + text for header in HEADERS for text in (PASTE, HELLO)]
+    stock = tried(library, texts)
+    # Let clang paste as often as it would have without.
+    for header, text, outcome in zip(HEADERS, texts[::2], stock[::2], strict=True):
+        more = line_of_paste(outcome) - line_of_paste(tried(FRONT, [text])[0])
+        lines = ["#define __LAB_PASTE(a, b) a##b", *["#if __LAB_PASTE(a, b)", "#endif"] * more, "#undef __LAB_PASTE", ""]
+        (folder / f"{header or 'bcc'}.pastes").write_text("\n".join(lines))
+    for (_, *stock), (used, *ours) in zip(stock, tried(FRONT, texts), strict=True):
+        assert used, f"nothing precompiled is used: {ours}"
+        assert ours == stock, f"with precompiled headers: {ours}, without: {stock}"
+
+
+def line_of_paste(outcome: tuple[str, str, str]) -> int:
+    return int(re.search(r"<scratch space>:(\d+)", outcome[2])[1])
+
+
+def include(header: str) -> str:
+    return f"#include <{header}>\n" if header else ""
 
 
 if __name__ == "__main__":
