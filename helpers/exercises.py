@@ -138,6 +138,18 @@ class exercise:
         self._compare(grown, each, "counts", who_is_known=False)
         return grown
 
+    def reads_memory(self, bpf):
+        """Whether a function of `bpf` loads a value from memory, such as its context; one that sends a constant does not.
+
+        It looks for the load instructions and the helpers bpf_probe_read*() in what was loaded (bpf-helpers(7), and
+        kernel documentation, bpf/standardization/instruction-set).
+        """
+        load, call, probe_read = 1, 0x85, {4, 112, 113}  # <linux/bpf.h>
+        code = b"".join(map(bpf.dump_func, bpf.funcs))
+        steps = [code[at:at + 8] for at in range(0, len(code), 8)]
+        return any(step[0] & 7 == load or step[0] == call and int.from_bytes(step[4:], "little") in probe_read
+                   for step in steps)
+
     def _is_alive(self, bpf):
         from bcc import BPF
         self.that(isinstance(bpf, BPF), f"This should be what `BPF(text=…)` returns, but it is {_a(bpf)}.")

@@ -111,7 +111,7 @@ def user(root):
                                    ("CAP_PERFMON", CAP_PERFMON)) if effective >> bit & 1]
     who = ("root" if uid == 0 else f"user {uid}") + (f", with {', '.join(held)}" if held else ", without CAP_SYS_ADMIN")
     if uid:  # tracefs belongs to root, so capabilities alone do not help
-        return Check("user", False, who, "kernel probes belong to root; start with:  sudo make lab")
+        return Check("user", False, who, "only root may use kernel probes; start with:  sudo make lab")
     if "CAP_SYS_ADMIN" not in held:
         return Check("user", False, who, f"root in a container may not trace; start it with:  {_CONTAINER}")
     return Check("user", True, who)
@@ -179,8 +179,8 @@ def lockdown(root):
     """Kernel lockdown, kernel_lockdown(7): at "confidentiality" it forbids kprobes, tracefs and reads by BPF."""
     mode = _read(root / "sys/kernel/security/lockdown").partition("[")[2].partition("]")[0]
     if mode == "confidentiality":
-        return Check("lockdown", False, "confidentiality: the kernel hides from every tracer, also from root's",
-                     "take  lockdown=confidentiality  out of /etc/default/grub, then  sudo update-grub  and restart")
+        return Check("lockdown", False, "confidentiality: the kernel hides from every tracer, even root's",
+                     "remove  lockdown=confidentiality  from /etc/default/grub, then  sudo update-grub  and reboot")
     return Check("lockdown", True, "integrity, which allows tracing" if mode == "integrity" else "not in force")
 
 

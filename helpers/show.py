@@ -102,7 +102,7 @@ def _road_svg(here):
         boxes.append(f'<text x="{x + 54}" y="{y + 27}" fill="{"#FFF" if marked else "#000"}">{stop}</text>')
         if marked:
             boxes.append(f'<text x="{x + 54}" y="{y + 60 if number > 3 else y - 8}" font-size="13" '
-                         f'font-weight="bold" fill="{strong}">{"▲" if number > 3 else "▼"} we are here</text>')
+                         f'font-weight="bold" fill="{strong}">{"▲" if number > 3 else "▼"} you are here</text>')
         if number not in (3, 7):
             arrows.append(f'<path d="M{x + 109} {y + 22}h8"/>')
     return (

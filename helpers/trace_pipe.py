@@ -47,7 +47,7 @@ class TracePipe(Collector):
 
     A collection begins with an empty trace buffer: older lines are thrown away. The columns:
 
-    - task (category): name of the thread that ran into the probe; ``<...>`` where the kernel no longer knew it
+    - task (category): name of the thread that ran into the probe; ``<...>`` if the kernel no longer knew it
     - tid (int32): its thread id, which the article and BCC call pid
     - cpu (int16), flags (category): where, and in what state (interrupts, preemption), as the kernel writes it
     - time_ns (int64): nanoseconds since boot, in steps of 1000, by CLOCK_MONOTONIC
@@ -55,10 +55,10 @@ class TracePipe(Collector):
       ``tracing_mark_write`` for user space, the event's name for other tracepoints
     - message (str): the text; one that ends in ``\\n``, or has several lines, is kept as it is
 
-    While it runs, the trace clock is ``mono``, so that times compare with ``bpf_ktime_get_ns()``; else the kernel uses
-    ``local``, which drifts away from it. When the buffer is full the kernel drops the oldest lines and says how many.
+    While it runs, the trace clock is ``mono``, so that times compare with ``bpf_ktime_get_ns()``; otherwise the kernel
+    uses ``local``, which drifts away from it. When the buffer is full the kernel drops the oldest lines and says how many.
 
-    Raises PermissionError for who is not root; FileNotFoundError without tracefs; OSError (EBUSY) when somebody else
+    Raises PermissionError without root; FileNotFoundError without tracefs; OSError (EBUSY) while somebody else
     reads trace_pipe, such as a BPF object whose ``trace_print()`` or ``trace_fields()`` was called: `detach_all`.
     """
 
@@ -71,7 +71,7 @@ class Pipe:
 
     name = "trace_pipe"
     clock = "CLOCK_MONOTONIC, by the trace clock mono: nanoseconds since boot, time asleep left out"
-    advice = "fire less, or give the trace buffer more room (buffer_size_kb beside trace_pipe)"
+    advice = "fire fewer events, or give the trace buffer more room (buffer_size_kb beside trace_pipe)"
     odd = {}
 
     def __init__(self):
@@ -105,7 +105,7 @@ class Pipe:
         except OSError as error:
             if error.errno == errno.EBUSY:
                 error.strerror += (
-                    ": somebody else reads trace_pipe. A BPF object does so from its first trace_print() or "
+                    ": somebody else is reading trace_pipe. A BPF object does from its first trace_print() or "
                     "trace_fields() on, until it is cleaned up: detach_all()"
                 )
             raise
@@ -164,7 +164,7 @@ def tracefs():
     for place in map(Path, ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")):
         if (place / "trace_pipe").exists():
             return place
-    raise FileNotFoundError("no trace_pipe: mount tracefs, as root: mount -t tracefs nodev /sys/kernel/tracing")
+    raise FileNotFoundError("no trace_pipe here; mount tracefs, as root: mount -t tracefs nodev /sys/kernel/tracing")
 
 
 class Lines(NamedTuple):

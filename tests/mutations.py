@@ -59,6 +59,14 @@ MUTATIONS = [
         "host", "tests/live/test_exercise_checks.py::test_attached_twice",
     ),
     Mutation(
+        "helpers/exercises.py", "self._place[name] = value", "pass",
+        "unit", "tests/unit/test_exercises.py::test_a_check_gives_the_learners_names_back",
+    ),
+    Mutation(
+        "helpers/machine.py", "if namespace == FIRST_PID_NAMESPACE:", "if True:",
+        "unit", "tests/unit/test_machine.py::test_each_no_and_what_to_do",
+    ),
+    Mutation(
         "helpers/machine.py", 'if mode == "confidentiality":', "if False:",
         "unit", "tests/unit/test_machine.py::test_each_no_and_what_to_do",
     ),

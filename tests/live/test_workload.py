@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.workload import run, run_sync, start
+from helpers.workload import run, run_sync, start, sync_from_everywhere
 
 PROJECT = Path(__file__).parents[2]
 
@@ -65,6 +65,19 @@ def test_sync_is_the_command_so_many_times():
     assert {ran.name for ran in made} == {"sync"}
     assert all(ran.pid == ran.tid and ran.start_ns < ran.end_ns for ran in made)
     assert [ran.start_ns for ran in made] == sorted(ran.start_ns for ran in made)
+
+
+def test_sync_of_one_file(tmp_path):
+    made = run_sync(times=2, file=tmp_path)
+    assert made.calls == 2 and made.tids == made.pids and len(set(made.pids)) == 2
+    with pytest.raises(ChildProcessError, match="ended with status 1"):
+        run_sync(times=1, file=tmp_path / "missing")
+
+
+def test_sync_by_threads_of_ours_and_by_the_command():
+    made = sync_from_everywhere(times=3)
+    assert made.calls == 6 and made.pids[:3] == [os.getpid()] * 3 and made.tids[3:] == made.pids[3:]
+    assert os.getpid() not in made.tids and all(ran.start_ns < ran.end_ns for ran in made)
 
 
 def test_sync_at_a_rate():

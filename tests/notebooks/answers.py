@@ -1,7 +1,7 @@
 """More answers to the exercises: wrong ones that a check has to refuse, in words that help, and unusual right ones.
 
-The plainest wrong answer and the solution of each exercise stand in its notebook. An answer of Python code is put into the
-cell to fill, below the line "# Exercise …".
+The plainest wrong answer and the solution of each exercise stand in its notebook. An answer here goes into the cell to
+fill in, below the line "# Exercise …".
 """
 
 from typing import NamedTuple
@@ -18,5 +18,118 @@ class Wrong(NamedTuple):
     told: str  # a part of what the check says
 
 
+def collected(calls, name=None):
+    """Collect what `calls` causes into my_df; `name`, if there is one, goes into my_name."""
+    naming = "" if name is None else f"my_name = {name!r}\n"
+    return f"{naming}with TracePipe() as lines:\n    {calls}\nmy_df = lines.to_dataframe()"
+
+
+def says(message, call="sync", before="", after="", argument=""):
+    """Attach a program that prints `message` (C text) at `call`, as my_bpf."""
+    return f"""
+detach_all()
+my_bpf = BPF(text=r'''
+int on_call(void *ctx) {{
+    {before}
+    bpf_trace_printk({message}{argument});
+    return 0;
+}}
+''')
+my_bpf.attach_kprobe(event=my_bpf.get_syscall_fnname("{call}"), fn_name="on_call")
+{after}"""
+
+
+PID = ", bpf_get_current_pid_tgid() >> 32"
+PIDS = "def pids(frame):\n    return "
+FROM_TEXT = "frame['message'].str.extract(r'pid=(\\d+)', expand=False)"
+NUMBERED = says('"pid=%d"', argument=PID)
+OTHERS = "from helpers import start; others = start({!r}, times=200, rate=50, name='other')"
+
+
+def sends(number, probe="TRACEPOINT_PROBE(syscalls, sys_enter_sched_yield)", before="", after=""):
+    """Attach a program that sends `number` (C text) from a tracepoint, as yields."""
+    context = "ctx" if "ctx" in probe else "args"
+    return f"""
+detach_all()
+yields = BPF(text='''
+#include <uapi/linux/ptrace.h>
+BPF_PERF_OUTPUT(events);
+struct data_t {{ u64 number; }};
+{probe} {{
+    {before}
+    struct data_t data = {{.number = {number}}};
+    events.perf_submit({context}, &data, sizeof(data));
+    return 0;
+}}
+''')
+{after}"""
+
+
+KPROBE = "int on_yield(struct pt_regs *ctx)"
+ON_KPROBE = "yields.attach_kprobe(event=yields.get_syscall_fnname('sched_yield'), fn_name='on_yield')"
+
 ANSWERS = {
+    "0a": [
+        Wrong("eight calls of one process", collected('run("sync", times=8)'), "Eight runs are eight processes"),
+        Wrong("eight calls of a namesake", collected('run("sync", times=8, name="me")'), "Somebody else called, too: me."),
+        Wrong("no frame", "my_df = run_sync(times=8)", "This should be a DataFrame"),
+        Wrong("the frame of the runs", "my_df = pd.DataFrame(run_sync(times=8))", "The frame has no column `task`"),
+        Right("two halves", collected("run_sync(times=5); run_sync(times=3)")),
+        Right("with a column more", collected("run_sync(times=8)") + '\nmy_df["ms"] = my_df["time_ns"] / 1e6'),
+        Right("a shell's", collected('os.system("for i in 1 2 3 4 5 6 7 8; do sync; done")')),
+    ],
+    "0b": [
+        Wrong("a part of the name", collected('run("sync", times=4, name="kimberley")', "kim"), "You are `kim`, but"),
+        Wrong("no name", collected('run("sync", times=4, name="kim")', ""), "You are ``, but `kim` called."),
+        Wrong("the command", collected("run_sync(times=4)", "sync"), "This is the name of the command"),
+        Wrong("four namesakes", collected('run("sync", name="kim", processes=4)', "kim"), "4 processes called"),
+        Wrong("two names", collected('run("sync", times=2, name=["kim", "lee"])', "kim"), "You are `kim`, but `"),
+        Wrong("no string", collected('run("sync", times=4, name="kim")', 5), "`my_name` should be your name, as a string."),
+        Right("alice", collected('run("sync", times=4, name="alice")', "alice")),
+        Right("another alphabet", collected('run("sync", times=4, name="小明")', "小明")),
+        Right("a blank in it", collected('run("sync", times=4, name="Mary Ann")', "Mary Ann")),
+        Right("by hand", collected("Path('/proc/self/comm').write_text('kim'); [os.sync() for _ in range(4)]", "kim")
+              .replace("my_name", "from pathlib import Path\nmy_name")),
+    ],
+    "1c": [
+        Wrong("the notebook's own number",
+              says('"pid OURS"').replace("''')", "'''.replace('OURS', str(os.getpid())))"), "Thread "),
+        Wrong("both numbers", says('"pid %d %d"', argument=PID + ", (u32) bpf_get_current_pid_tgid()"), "Thread "),
+        Right("the article's newline", says(r'"pid %d\n"', argument=PID)),
+        Right("in two steps", says('"pid %u"', before="u32 pid = bpf_get_current_pid_tgid() >> 32;", argument=", pid")),
+        Right("while others call", says('"pid %d"', argument=PID, after=OTHERS.format("sync"))),
+    ],
+    "1d": [
+        Wrong("the right name in the wrong place", "call = 'fsync'" + says('"Hello"', "fdatasync"), "gave no lines."),
+        Wrong("the wrong name in the right place", "call = 'fdatasync'" + says('"Hello"', "fsync"),
+              "The probe is in the right place, but that is not `fdatasync`."),
+        Right("while another process calls fsync", "call = 'fsync'" + says('"Hello"', "fsync", after=OTHERS.format("fsync"))),
+    ],
+    "2c": [
+        Wrong("the thread's number", NUMBERED + PIDS + "frame['tid']", "The processes were"),
+        Wrong("text", NUMBERED + PIDS + FROM_TEXT, "`pids` should return a Series of integers."),
+        Wrong("decimals", NUMBERED + PIDS + FROM_TEXT + ".astype(float)", "`pids` should return a Series of integers."),
+        Wrong("a list", NUMBERED + PIDS + f"{FROM_TEXT}.astype(int).tolist()", "`pids` should return a Series of integers."),
+        Wrong("a frame", NUMBERED + PIDS + "frame['message'].str.extract(r'(\\d+)').astype(int)",
+              "`pids` should return a Series of integers."),
+        Right("Int64", NUMBERED + PIDS + FROM_TEXT + ".astype('Int64')"),
+        Right("uint32", NUMBERED + PIDS + FROM_TEXT + ".astype('uint32')"),
+        Right("apply", NUMBERED + PIDS + "frame['message'].apply(lambda text: int(text.split('=')[1]))"),
+        Right("another wording", says(r'"process number %d\n"', argument=PID) + PIDS
+              + "pd.to_numeric(frame['message'].str.split().str[-1])"),
+    ],
+    "3c": [
+        Wrong("a kprobe with a constant", sends("24", KPROBE, after=ON_KPROBE), "24 is right, but this probe is not a"),
+        Wrong("a tracepoint with a constant", sends("24"), "24 is right, but your program should read it"),
+        Right("while others call", sends("args->__syscall_nr", after=OTHERS.format("sched_yield"))),
+        Right("as the call returns",
+              sends("args->__syscall_nr", "TRACEPOINT_PROBE(syscalls, sys_exit_sched_yield)")),
+        Right("by a helper", sends("number", before="int number = 0;\n"
+              "bpf_probe_read_kernel(&number, sizeof(number), &args->__syscall_nr);")),
+    ],
+    "3d": [
+        Wrong("a table of what was tried", "rule = {12: 12, 13: 20}.get", "For "),
+        Right("in one line", "rule = lambda length: -(-(length + 4) // 8) * 8 - 4"),
+        Right("by NumPy", "import numpy as np\ndef rule(length):\n    return np.ceil((length + 4) / 8) * 8 - 4"),
+    ],
 }

@@ -10,16 +10,23 @@ CLAIMS = {
     "00-20": "assert len(df) == lines.received == 15 and lines.lost == df.attrs['lost'] == 0",
     "00-24": "assert df['task'].value_counts()['alice'] == 10",
     "00-27": "assert len(df) == 0 and 'message' in df",
+    "00-07": "assert not report().missing",
     # 01: the \n of the article makes an empty second line, and the pipe gives each line once.
+    "01-23": "assert '[FTRACE]' in probes()",
     "01-31": r"assert text.endswith('Hello World!\n\n') and len(text.splitlines()) == 2",
     "01-33": "assert waiting() == ''",
     "01-35": "assert len(probes().splitlines()) == 1 and 'sys_sync' in probes()",
-    "01-40": "assert len(fields) == 6 and fields[5] == b'Hello World!'",
+    # Five flags: three letters or dots, two counts.
+    "01-40": "import re; assert len(fields) == 6 and fields[5] == b'Hello World!' "
+             "and re.fullmatch(rb'[.a-zA-Z]{3}[.0-9a-f]{2}', fields[3])",
     # Field 4 is time since the boot, by a clock that is a little off the other one, and not Unix time.
     "01-44": "assert abs(time.monotonic() - fields[4]) < 60 < time.time() - fields[4]",
     # Field 1 is the thread, and the upper half is the process.
     "01-53": "assert int(number) == tid != os.getpid() "
              "and message.decode() == f'upper half {os.getpid()}, lower half {tid}'",
+    # A kprobe reports its own address plus 1.
+    "01-57": "run_sync(times=1); at = int(waiting().partition('kprobe at ')[2].split()[0], 16); "
+             "assert at == int(probes().split()[0], 16) + 1",
     # Two objects, two probes; cleaning up the newest leaves the older one.
     "01-70": "assert len(probes().splitlines()) == 2",
     "01-72": "run_sync(times=1); said = waiting(); assert 'first run' in said and 'second run' not in said",
@@ -29,8 +36,10 @@ CLAIMS = {
     "02-16": "assert (df['pid'] == df['tid']).all() and df['pid'].nunique() == 3 and set(df['uid']) == {0}",
     "02-19": "assert abs(steady['time_ns'].diff().median() / 1e6 - 100) < 5",
     "02-21": "assert before < when < after",
+    "02-23": "assert '[mono]' not in clock.read_text() and ' boot ' in clock.read_text()",
+    "02-32b": "assert abs(gap_ms[df['task'] == 'steady'].median() - 100) < 5 and gap_ms.isna().sum() == 3",
     # Two programs mix in trace_pipe, and the kernel does not say which one wrote a line.
-    "02-35": "assert len(mixed) == 20 and mixed['message'].str.contains('pid=').astype(int).diff().abs().sum() >= 4",
+    "02-35": "assert len(mixed) == 20 and mixed['message'].str.contains('pid=').astype(int).diff().abs().sum() >= 2",
     "02-38": "assert list(mixed['function'].unique()) == ['bpf_trace_printk']",
     "02-40": "assert len(mine) == 8",
     "02-44": "assert died.returncode == 1 and 'never printed' not in died.stdout",
@@ -38,6 +47,7 @@ CLAIMS = {
     # 03: the callback gets what perf_submit sent, padded; two programs, two tables, nothing mixes.
     "03-24": "assert raw[0].startswith(b'Hello World!')",
     "03-28": "assert ctypes.sizeof(twins[0]) == 12",
+    "03-38": "assert _ == 20",
     "03-40": "assert sorted(order) == [0] * 3 + [os.cpu_count() - 1] * 2",
     "03-44": "assert len(messages) == 4",
     "03-48": "assert heard == {name: [f'I am {name}....'] * 5 for name in ('ann', 'bob')}",

@@ -7,6 +7,7 @@ import nbformat
 import pytest
 
 from tests.notebooks import FOLDER, NOTEBOOKS, digest, exercises
+from tests.notebooks.answers import ANSWERS
 from tests.notebooks.claims import CLAIMS
 
 SERIES = ["00_start_here", "01_hello_trace_pipe", "02_trace_pipe_to_dataframe", "03_hello_perf_output",
@@ -98,6 +99,13 @@ def test_three_exercises_or_more(notebook):
         assert "..." in notebook.cells[task.cell].source or "None" in notebook.cells[task.cell].source
         compile(task.solution, "solution", "exec")
         compile(task.wrong, "wrong answer", "exec")
+
+
+def test_every_further_answer_has_its_exercise():
+    keys = {task.key for path in NOTEBOOKS for task in exercises(nbformat.read(path, as_version=4))}
+    assert ANSWERS.keys() <= keys
+    for answer in (answer for answers in ANSWERS.values() for answer in answers):
+        compile(answer.code, answer.what, "exec")
 
 
 def test_links_lead_somewhere(notebook):

@@ -37,7 +37,7 @@ def test_every_stop_can_be_marked(shown, stop):
     assert f"[{stop}]" in repr(picture) and repr(picture).count("[") == 1
     text = words(picture._repr_svg_())
     assert [word for word in text if word in STOPS] == list(STOPS)
-    assert sum("we are here" in word for word in text) == 1
+    assert sum("you are here" in word for word in text) == 1
 
 
 def test_several_stops_or_none(shown):
