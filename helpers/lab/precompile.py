@@ -109,7 +109,8 @@ def write_embedded(library: Path) -> dict[str, str]:
     """Write BCC's headers into files; return where those are that BCC's folders stand for."""
     parts = library.read_bytes().split(b"\0")
     for name, mark in EMBEDDED.items():
-        text = next(part for part in parts if mark in part)
+        # Numbers may come right before a text.
+        text = next(part for part in parts if mark in part).lstrip(bytes({*range(32), *range(127, 256)} - {9, 10}))
         # Messages name the file that BCC gives to clang.
         (FOLDER / Path(name).name).write_bytes(f'#line 1 "{name}"\n'.encode() + text)
     return {BCC: str(FOLDER), STDARG: str(FOLDER)}
@@ -151,8 +152,9 @@ def precompile(clang: Path, lost: Path, flags: list[str], kernel: Path, source: 
 
 def build(clang: Path, tools: Path, target: Path, *arguments: str | Path, input: str = "") -> Path:
     """Compile a shared library."""
-    compiler = next(Path("/usr/lib/gcc").glob("*/*/include"))
-    command = [clang, "-shared", "-fPIC", "-O2", "-Wall", "-nostdlib", f"--sysroot={tools}", "-isystem", compiler]
+    linker, compiler = next(Path("/usr/bin").glob("*-linux-gnu-ld")), next(Path("/usr/lib/gcc").glob("*/*/include"))
+    command = [clang, f"--ld-path={linker}", "-shared", "-fPIC", "-O2", "-Wall", "-nostdlib", f"--sysroot={tools}"]
+    command += ["-isystem", compiler]
     subprocess.run([*command, "-o", target, *arguments], input=input, text=True, check=True)
     return target
 
