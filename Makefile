@@ -37,8 +37,8 @@ mutations: ## break one thing at a time and see the tests notice (as root)
 	$(SETUP) vm class test
 	@$(PYTHON) -m tests.mutations $(OPTIONS)
 
-bench: ## measure how fast events reach a DataFrame (as root)
-	$(SETUP) python class test
+bench: ## measure how fast events reach a DataFrame, and programs compile (as root)
+	$(SETUP) vm class test
 	@unshare --mount sh tests/with_headers.sh $(PYTHON) -m tests.bench $(OPTIONS)
 
 notebooks: ## run all notebooks in the lab and save them with their outputs

@@ -1,7 +1,7 @@
 """The benchmark table, every row measured in one run: ``python -m tests.bench [--events N] [--rounds N]``.
 
 Rounds are interleaved (each measures every row once), because other work on the machine comes and goes; the table shows
-medians. Needs root, system call tracepoints, gcc, clang, libbpf's headers and bpftrace.
+medians. Needs root, system call tracepoints, gcc, clang, libbpf's headers, bpftrace and the lab.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.bench import compiles
+
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
 ROWS = {
@@ -24,6 +26,8 @@ ROWS = {
     "bpftrace_text": "bpftrace printf, read_csv",
     "libbpf_perf": "C on libbpf, perf_buffer",
     "libbpf_ring": "C on libbpf, ring_buffer",
+    "libbpf_perf_tuned": "C on libbpf, perf_buffer, watermark",
+    "libbpf_ring_tuned": "C on libbpf, ring_buffer, every 2 ms",
     "perf_output": "PerfOutput",
     "ring_buffer": "RingBuffer",
 }
@@ -121,6 +125,7 @@ def main():
             pipe_size.write_text(before)
         print("From 10 to 10 million events, fired on two CPUs at once\n", flush=True)
         scale(folder)
+    compiles.table(chosen.rounds)
 
 
 if __name__ == "__main__":

@@ -36,17 +36,28 @@ int to_perf(void *ctx)
     return 0;
 }
 
-SEC("tracepoint/syscalls/sys_enter_sched_get_priority_max")
-int to_ring(void *ctx)
+static __always_inline int submit(__u64 flags)
 {
     struct event event = {};
     __u32 zero = 0;
     __u64 *count;
 
     fill(&event);
-    if (bpf_ringbuf_output(&ring, &event, sizeof(event), 0) && (count = bpf_map_lookup_elem(&lost, &zero)))
+    if (bpf_ringbuf_output(&ring, &event, sizeof(event), flags) && (count = bpf_map_lookup_elem(&lost, &zero)))
         __sync_fetch_and_add(count, 1);
     return 0;
+}
+
+SEC("tracepoint/syscalls/sys_enter_sched_get_priority_max")
+int to_ring(void *ctx)
+{
+    return submit(0);
+}
+
+SEC("tracepoint/syscalls/sys_enter_sched_get_priority_max")
+int to_ring_quietly(void *ctx)
+{
+    return submit(BPF_RB_NO_WAKEUP);
 }
 
 char _license[] SEC("license") = "GPL";

@@ -168,8 +168,16 @@ def libbpf_perf(built):
     yield from libbpf_row(libbpf(built, "perf"))
 
 
+def libbpf_perf_tuned(built):
+    yield from libbpf_row(libbpf(built, "perf-tuned"))
+
+
 def libbpf_ring(built):
     yield from libbpf_row(libbpf(built, "ring"))
+
+
+def libbpf_ring_tuned(built):
+    yield from libbpf_row(libbpf(built, "ring-tuned"))
 
 
 def libbpf_row(row):
