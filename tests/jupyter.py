@@ -2,6 +2,7 @@
 
 import json
 import time
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable
@@ -26,6 +27,15 @@ class Server:
             request.add_header("Authorization", f"token {self.token}")
         with urllib.request.urlopen(request, timeout=150) as answer:
             return answer.read()
+
+    def wait(self):
+        """Wait until it answers, which is a moment after it has said its address."""
+        while True:
+            try:
+                self.page("/api")
+                return
+            except urllib.error.URLError:
+                time.sleep(0.1)
 
     def ask(self, path: str, content: dict | None = None, method: str | None = None):
         """The same for an answer in JSON; None if it is empty."""

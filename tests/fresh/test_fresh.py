@@ -55,8 +55,10 @@ def ready(bare):
                     break
             else:
                 pytest.fail(f"make lab ended, and said:\n{said}")
-            steps["JupyterLab says its address, after the clone began"] = time.monotonic() - start
-            kernel, heard = Kernel(Server(*found.groups()), FIRST), []
+            server, heard = Server(*found.groups()), []
+            server.wait()
+            steps["JupyterLab answers, after the clone began"] = time.monotonic() - start
+            kernel = Kernel(server, FIRST)
             steps["a kernel is ready, after 01 was opened"] = kernel.ready
             wrong = run_notebook(kernel, FIRST, heard.append, lambda: "Hello World!" in "".join(heard))
             steps["the first Hello World!, after the clone began"] = time.monotonic() - start
@@ -100,7 +102,7 @@ ON_A_BARE_MACHINE = {
         "learner", [], ["a server cannot be reached", "127.0.0.1:9", "sources.list"],
     ),
     "no room for Debian packages": (
-        "mount -t tmpfs -o size=9m tmpfs /var/cache/apt/archives && mkdir /var/cache/apt/archives/partial",
+        "mount -t tmpfs -o size=100k tmpfs /var/cache/apt/archives && mkdir /var/cache/apt/archives/partial",
         "learner", [], ["a disk is full", "/var/cache/apt/archives"],
     ),
     "no right to sudo": (

@@ -16,6 +16,7 @@ def visit(address: str, name: str, first: bool) -> list[str]:
     """Open a notebook and run it; return what went wrong. Prints when what was seen."""
     parts = urlsplit(address)
     server = Server(f"{parts.scheme}://{parts.netloc}", parse_qs(parts.query)["token"][0])
+    server.wait()
     kernel, heard, start = Kernel(server, name), [], time.monotonic()
     print(f"{name}: its kernel was ready after {kernel.ready:.0f} s", flush=True)
 

@@ -17,7 +17,6 @@ import tempfile
 import textwrap
 import threading
 import time
-import urllib.error
 from pathlib import Path
 
 import psutil
@@ -223,13 +222,7 @@ def listening(person, *arguments):
     process.web = Server(*found.groups())
     # It goes on writing its log, and would wait for ever for somebody to read it.
     threading.Thread(target=process.stderr.read, daemon=True).start()
-    while True:
-        # The address is said a moment before it answers.
-        try:
-            process.web.page("/api")
-            break
-        except urllib.error.URLError:
-            time.sleep(0.1)
+    process.web.wait()
     process.after = time.monotonic() - start
     try:
         yield process
