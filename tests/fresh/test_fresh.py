@@ -129,11 +129,12 @@ ON_A_MACHINE_WITH_PACKAGES = {
     "an index that fails": (
         "true", [], f"rm -r $cache/python-*; export PIP_INDEX_URL={NOWHERE}/simple", ["Python packages", "Connection refused"],
     ),
-    "no room for Python packages": (
-        "mount -t tmpfs -o size=90m,uid=1000,mode=700 tmpfs /home/learner/.cache", [], "true", ["a disk is full"],
+    "no room in the cache": (
+        "mount -t tmpfs -o size=90m,uid=1000,mode=700 tmpfs /home/learner/.cache",
+        [], "true", ["needs 3 GB in /home/learner/.cache/first-ebpf", "0.1 GB are free", "EBPF_LAB_CACHE"],
     ),
     "Debian's server fails for the virtual machine": (
-        "echo 127.0.0.1 deb.debian.org >> /etc/hosts", [], "rm -r $cache/image-*", ["root file system", "Connection refused"],
+        "echo 127.0.0.1 deb.debian.org >> /etc/hosts", [], "rm -r $cache/image-*", ["root file system", "a server cannot be reached", "deb.debian.org"],
     ),
     "no room for the virtual machine": (
         "mount -t tmpfs -o size=90m,mode=1777 tmpfs /var/tmp", [], "rm -r $cache/image-*", ["needs 2 GB in /var/tmp", "0.1 GB"],
