@@ -21,7 +21,7 @@ UNREACHED = (
 
 
 def run(command: list[str], what: str, **options) -> str:
-    """Run a command that downloads; return what it printed. *what* begins the sentence that says it failed. Raises LabError."""
+    """Run a command that downloads; return what it printed. Raises LabError, which begins with *what*."""
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     done = subprocess.run(command, text=True, errors="replace", **pipes, **options)
     if done.returncode:
@@ -30,19 +30,19 @@ def run(command: list[str], what: str, **options) -> str:
 
 
 def failed(what: str, said: str) -> LabError:
-    """Return what to say when a program that downloads has failed; *said* is what it printed, *what* begins a sentence."""
+    """Return what to say when a program that downloads has failed; *said* is what it printed, *what* the beginning."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     if re.search(FULL, said):
         return cache.Unusable(
             f"{what}: a disk is full ({first(FULL, lines)}).",
-            f"The lab needs 3 GB while it is built: make room, or set EBPF_LAB_CACHE and TMPDIR to another disk, {AGAIN}",
+            f"The lab needs 5 GB while it is built: make room, or set EBPF_LAB_CACHE and TMPDIR elsewhere, {AGAIN}",
         )
     if re.search(UNREACHED, said):
         if not connected():
             return LabError(f"{what}: this machine has no network.", f"Connect it, {AGAIN}")
         return LabError(
             f"{what}: a server cannot be reached, or refuses ({first(UNREACHED, lines)}).",
-            "Name another one (Debian's are in /etc/apt/sources.list and sources.list.d, Python's in `pip config list`), "
+            "Name another (Debian's are in /etc/apt/sources.list and sources.list.d, Python's in `pip config list`), "
             f"or wait, {AGAIN}",
         )
     tail = "\n".join(lines[-12:])

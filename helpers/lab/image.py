@@ -86,8 +86,8 @@ mv boot/initrd.img-* initrd
 rm boot/*
 """
 
-# While a hook runs, /proc, /sys and the devices in /dev may be this machine's, mounted, and without root nobody can make
-# devices; the VM mounts its own. The rest is linked, which takes no room.
+# While a hook runs, /proc, /sys and the devices in /dev may be this machine's, mounted, and without root nobody can
+# make devices; the VM mounts its own. The rest is linked, which takes no room.
 EXT4 = """set -eu
 mkdir -p "$1.tree/dev" "$1.tree/proc" "$1.tree/sys"
 find "$1" -mindepth 1 -maxdepth 1 ! -name dev ! -name proc ! -name sys -exec cp -alx -t "$1.tree" {} +
@@ -193,7 +193,7 @@ def gather(suite: str, place: Path, writing: int) -> None:
         # The lock has chosen for the guest's Python already; pip would object to it with its own version in mind.
         target = ["--target", str(site), "--python-version", SUITES[suite], "--only-binary=:all:"]
         target += ["--ignore-requires-python"]
-        causes.run([*pip, *target, "--require-hashes", "-r", str(lock)], "pip could not gather the VM's Python packages")
+        causes.run([*pip, *target, "--require-hashes", "-r", str(lock)], "pip could not gather the Python packages")
         for tests in [*site.glob("*/tests"), *site.glob("*/*/tests")]:
             shutil.rmtree(tests)
         # Where mmdebstrap has failed, nobody reads, and the reason is told there.

@@ -1,4 +1,4 @@
-"""What `make` does before anything else: python3 -m helpers.lab.setup ENVIRONMENT packages | python | vm | lab [GROUP …]
+"""What `make` does first: python3 -m helpers.lab.setup ENVIRONMENT packages | python | vm | lab [GROUP …]
 
     packages   the Debian packages that the virtual machine takes, and those of the groups of binder/apt.txt named
     python     these, and the Python environment that opens the notebooks
@@ -260,7 +260,8 @@ def finish(what: str, later: list[str], venv: Path) -> None:
                 future.result()
         except LabError as error:
             # Said at once; mmdebstrap leaves nothing behind when it may end by itself.
-            print(f"{CLEAR if progress.live else ''}{error}\nWhat runs beside it ends first …", file=sys.stderr, flush=True)
+            said = f"{error}\nWhat runs beside it ends first …"
+            print((CLEAR if progress.live else "") + said, file=sys.stderr, flush=True)
             sys.exit(1)
     minutes, seconds = divmod(round(time.time() - progress.since), 60)
     print(f"  Everything is set up, after {minutes} min {seconds} s.", file=sys.stderr)

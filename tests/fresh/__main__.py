@@ -1,10 +1,10 @@
-"""python -m tests.fresh [SUITE] [own | user]: rehearse the course on a Debian that boots, by software emulation (as root).
+"""python -m tests.fresh [SUITE] [own | user]: rehearse the course on a Debian that boots, emulated (as root).
 
     own     `sudo make lab` on the machine's own kernel, and all notebooks from top to bottom
-    user    `make lab` as an ordinary user, with much patience, as notebooks then run in a machine in the machine; then 01
+    user    `make lab` as an ordinary user, with much patience for a machine in the machine; then 01
 
 SUITE is trixie or bookworm. Each line says how many seconds after the boot something happened, how much CPU QEMU had
-taken until then, and how much that is without emulation: a piece of work that both do tells how many times slower it is.
+taken until then, and how much that is without emulation: a piece of work that both do tells how much slower it is.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""A machine that really boots: stock Debian with systemd under QEMU, by software emulation, and a trial that it runs."""
+"""A machine that really boots: stock Debian with systemd under QEMU, by software emulation; and a trial there."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ import psutil
 from helpers.lab import vm
 from tests.fresh import machine
 
-PACKAGES = [*machine.PACKAGES, "apt-utils", "dbus", "initramfs-tools", "libpam-systemd", "linux-image-amd64", "systemd-sysv"]
+PACKAGES = ["apt-utils", "dbus", "initramfs-tools", "libpam-systemd", "linux-image-amd64", "systemd-sysv"]
 NETWORK = "[Match]\nName=eth0\n[Network]\nDHCP=yes\n"
 # It prints on the first serial line, and the machine ends with it.
 UNIT = """[Unit]
@@ -51,7 +51,8 @@ say "JupyterLab said its address"
 python=$(echo {cache}/python-*/bin/python)
 sudo=$(ls $python > /dev/null 2>&1 || echo sudo)
 [ "$sudo" ] && python=$(sudo sh -c "echo {cache}/python-*/bin/python")
-$sudo env PYTHONPATH=. $python -m tests.fresh.visit "$address" {notebooks} 2>&1 | while read -r line; do say "$line"; done
+$sudo env PYTHONPATH=. $python -m tests.fresh.visit "$address" {notebooks} 2>&1 |
+    while read -r line; do say "$line"; done
 say "result ${{PIPESTATUS[0]}}"
 """
 
@@ -59,13 +60,14 @@ say "result ${{PIPESTATUS[0]}}"
 def make(suite: str, folder: Path, trial: str) -> None:
     """Make the disk, kernel and initrd, in *folder*, of a machine that runs the script *trial* when it has booted."""
     root = folder / "root"
-    machine.make_root(suite, root, PACKAGES)
+    machine.make_root(suite, root, [*machine.PACKAGES, *PACKAGES])
     (root / "etc/resolv.conf").write_text("nameserver 10.0.2.3\n")
     (root / "etc/systemd/network/wired.network").write_text(NETWORK)
     (root / "etc/fstab").write_text("/dev/vda / ext4 defaults 0 1\n")
     (root / "srv/trial").write_text(trial)
     (root / "etc/systemd/system/trial.service").write_text(UNIT)
-    subprocess.run(["chroot", root, "systemctl", "--quiet", "enable", "systemd-networkd", "trial"], check=True, stderr=subprocess.DEVNULL)
+    enable = ["chroot", root, "systemctl", "--quiet", "enable", "systemd-networkd", "trial"]
+    subprocess.run(enable, check=True, stderr=subprocess.DEVNULL)
     for name in ("vmlinuz", "initrd.img"):
         (folder / name).write_bytes((root / name).resolve().read_bytes())
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, folder / "disk", "14G"], check=True)
@@ -75,14 +77,16 @@ def make(suite: str, folder: Path, trial: str) -> None:
 def run(folder: Path) -> Iterator[tuple[str, float]]:
     """Boot the machine, and give what it prints, line by line, with the seconds of CPU that it has taken so far."""
     command = [
-        *["setpriv", "--pdeathsig", "KILL", vm.qemu(), *vm.ACCELERATORS["tcg"][:1], "tcg,thread=multi", "-cpu", "Nehalem,-vme"],
-        *["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-machine", "q35", "-smp", "2", "-m", "5G"],
+        *["setpriv", "--pdeathsig", "KILL", vm.qemu(), "-accel", "tcg,thread=multi", "-cpu", "Nehalem,-vme"],
+        *["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"],
+        *["-machine", "q35", "-smp", "2", "-m", "5G"],
         *["-kernel", folder / "vmlinuz", "-initrd", folder / "initrd.img"],
         *["-append", f"root=/dev/vda rw console=ttyS0 mitigations=off no_timer_check net.ifnames=0 {NO_GETTY}"],
         *["-drive", f"if=virtio,format=raw,cache=unsafe,file={folder / 'disk'}", "-device", "virtio-rng"],
         *["-nic", "user,model=virtio", "-serial", "stdio"],
     ]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace") as qemu:
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "text": True, "errors": "replace"}
+    with subprocess.Popen(command, **streams) as qemu:
         try:
             used = psutil.Process(qemu.pid)
             for line in qemu.stdout:

@@ -77,12 +77,14 @@ def copy(root: Path) -> Iterator[Path]:
             subprocess.run(["umount", merged], check=True)
 
 
-def start(root: Path, command: str, user=USER, around: Sequence[str] = (), before="true", **options) -> subprocess.Popen:
+def start(
+    root: Path, command: str, user: str = USER, around: Sequence[str] = (), before: str = "true", **options
+) -> subprocess.Popen:
     """Start a shell command of a user who has just logged in; when its first process ends, all of them do.
 
     *before* is a command that root runs on that machine first; *around* begins the command that enters it.
     """
-    enter = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "bash", ENTER, root, user, command, before]
-    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, **options}
-    return subprocess.Popen([*around, *enter], env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}, **options)
-
+    enter = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "bash", ENTER]
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    words = [*around, *enter, root, user, command, before]
+    return subprocess.Popen(words, env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}, **{**streams, **options})

@@ -1,13 +1,12 @@
 """What the README promises, on a machine where nothing has been done: its two commands, typed by an ordinary user.
 
-EBPF_FRESH_SUITE chooses the Debian release of the machine. What goes wrong there is told by its cause, and each cause is
-brought about: on the bare machine, or on the one where everything has been set up and a part taken away again.
+EBPF_FRESH_SUITE chooses the Debian release of the machine. What goes wrong there is told by its cause, and each of them
+is brought about: on the bare machine, or on the one where everything has been set up and a part taken away again.
 """
 
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -41,7 +40,7 @@ def bare():
 
 @pytest.fixture(scope="module")
 def ready(bare):
-    """The machine on which the README's first command has been typed: its root, how long each step took, what was seen."""
+    """The machine on which the README's first command was typed: its root, how long each step took, what was seen."""
     with machine.copy(bare) as root:
         steps, start = {}, time.monotonic()
         process = machine.start(root, "git clone --quiet /srv/first-ebpf.git && cd first-ebpf && make lab")
@@ -106,10 +105,10 @@ ON_A_BARE_MACHINE = {
         "learner", [], ["a disk is full", "/var/cache/apt/archives"],
     ),
     "no right to sudo": (
-        "true", "guest", [], ["You may not install Debian packages", "sudo apt-get install", "mmdebstrap", "qemu-system-x86"],
+        "true", "guest", [], ["You may not install Debian packages", "sudo apt-get install", "mmdebstrap"],
     ),
     "Fedora": (
-        "printf 'NAME=Fedora\\nPRETTY_NAME=\"Fedora Linux 43\"\\n' > /etc/os-release; rm /usr/bin/dpkg-query /usr/bin/apt-get",
+        "printf 'PRETTY_NAME=\"Fedora Linux 43\"\\n' > /etc/os-release; rm /usr/bin/dpkg-query /usr/bin/apt-get",
         "learner", [], ["This is Fedora Linux 43", "docker build", "docker run"],
     ),
 }
@@ -123,25 +122,29 @@ def test_cause_on_a_bare_machine(bare, cause, happened):
     check(said, words, cause, happened)
 
 
-# The same where all Debian packages are there, so that what comes after them fails; a command of the user's is the third.
+# The same where they are there, so that what comes after them fails; the third is a command of the user's.
 ON_A_MACHINE_WITH_PACKAGES = {
-    "no network for pip": ("true", ["unshare", "--net"], "rm -r $cache/python-*", ["Python packages", "has no network"]),
+    "no network for pip": ("true", ["unshare", "--net"], "rm -r $cache/python-*", ["Python packages", "no network"]),
     "an index that fails": (
-        "true", [], f"rm -r $cache/python-*; export PIP_INDEX_URL={NOWHERE}/simple", ["Python packages", "Connection refused"],
+        "true", [], f"rm -r $cache/python-*; export PIP_INDEX_URL={NOWHERE}/simple",
+        ["Python packages", "a server cannot be reached", "Connection refused"],
     ),
     "no room in the cache": (
         "mount -t tmpfs -o size=90m,uid=1000,mode=700 tmpfs /home/learner/.cache",
         [], "true", ["needs 3 GB in /home/learner/.cache/first-ebpf", "0.1 GB are free", "EBPF_LAB_CACHE"],
     ),
     "Debian's server fails for the virtual machine": (
-        "echo 127.0.0.1 deb.debian.org >> /etc/hosts", [], "rm -r $cache/image-*", ["root file system", "a server cannot be reached", "deb.debian.org"],
+        "echo 127.0.0.1 deb.debian.org >> /etc/hosts", [], "rm -r $cache/image-*",
+        ["root file system", "a server cannot be reached", "deb.debian.org"],
     ),
     "no room for the virtual machine": (
-        "mount -t tmpfs -o size=90m,mode=1777 tmpfs /var/tmp", [], "rm -r $cache/image-*", ["needs 2 GB in /var/tmp", "0.1 GB"],
+        "mount -t tmpfs -o size=90m,mode=1777 tmpfs /var/tmp", [], "rm -r $cache/image-*",
+        ["needs 2 GB in /var/tmp", "0.1 GB are free", "TMPDIR"],
     ),
     "no user namespaces": (
         "echo 0 > /proc/sys/user/max_user_namespaces", ["bash", str(machine.ENTER.with_name("nested.sh"))],
-        "rm -r $cache/image-*", ["user.max_user_namespaces is 0", "sudo sysctl user.max_user_namespaces=", "sudo EBPF_LAB=vm"],
+        "rm -r $cache/image-*",
+        ["user.max_user_namespaces is 0", "sudo sysctl user.max_user_namespaces=", "sudo EBPF_LAB=vm"],
     ),
     "no line in /etc/subuid": ("rm /etc/subuid", [], "rm -r $cache/image-*", ["/etc/subuid has no line for learner"]),
 }
@@ -172,5 +175,4 @@ def check(said, words, cause, happened):
 
 
 def teardown_module():
-    left = subprocess.run(["findmnt", "--list", "--noheadings", "--output", "TARGET"], capture_output=True, text=True).stdout
-    assert "first-ebpf-fresh-" not in left
+    assert "first-ebpf-fresh-" not in Path("/proc/self/mounts").read_text()

@@ -26,7 +26,8 @@ def visit(address: str, name: str, first: bool) -> list[str]:
             print(f"{name}: the first Hello World! after {time.monotonic() - start:.0f} s", flush=True)
 
     errors = run_notebook(kernel, name, hear, lambda: first and heard)
-    print(f"{name}: {len(errors)} cells went wrong, in {time.monotonic() - start:.0f} s", *errors, sep="\n  ", flush=True)
+    took = time.monotonic() - start
+    print(f"{name}: {len(errors)} cells went wrong, in {took:.0f} s", *errors, sep="\n  ", flush=True)
     kernel.close()
     server.ask(f"/api/kernels/{kernel.id}", method="DELETE")
     return errors if heard or not first else [*errors, "nobody said Hello World!"]
