@@ -35,7 +35,6 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import CLexer
 PROGRAM = """
-#include <linux/sched.h>
 BPF_PERF_OUTPUT(events);
 BPF_HASH(start, u32, u64);
 struct data_t { u64 time_ns; u32 pid; char comm[16]; };
@@ -51,6 +50,7 @@ int warm_up(struct pt_regs *ctx) {
 }
 """
 highlight(PROGRAM, CLexer(), HtmlFormatter(linenos="inline"))
+BPF(text="#include <linux/sched.h>\\n" + PROGRAM).cleanup()
 bpf = BPF(text=PROGRAM)
 bpf.attach_kprobe(event=bpf.get_syscall_fnname("sync"), fn_name="warm_up")
 rows = []

@@ -21,9 +21,14 @@ WRONG = [
 def compared(person):
     """What tests/compiles/compare.py says of each program, by its name."""
     chosen = [program for program in GOOD + BROKEN if program.name in PRECOMPILED + LEFT_ALONE + WRONG]
-    script = f"echo '{json.dumps(chosen).encode().hex()}' | xxd -r -p > /tmp/programs && python -m tests.compiles.compare /tmp/programs"
-    said = [json.loads(line) for line in person.in_guest(script, timeout=600).splitlines()]
-    assert len(said) == len(chosen)
+    file = person.project / "programs.json"
+    file.write_text(json.dumps(chosen))
+    try:
+        done = person.lab("run", "--", "python", "-m", "tests.compiles.compare", str(file), timeout=600)
+    finally:
+        file.unlink()
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(said) == len(chosen), done.stderr
     return {one["name"]: one for one in said}
 
 
