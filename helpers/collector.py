@@ -1,17 +1,17 @@
-"""The one face of the three collectors, and the thread that drains a channel behind it.
+"""What the three collectors have in common, and the thread that drains a channel behind them.
 
 A collector (`PerfOutput`, `RingBuffer`, `TracePipe`) knows how to make a *channel*; everything a learner touches is
 here. A channel is a context manager that opens and closes what it reads from, and has
 
 - ``wait(stop)``: sleep until something came, or some milliseconds passed, or the file descriptor ``stop`` is readable;
 - ``drain()``: move what is there into ``table``; ``finish()``: the same for the last time, with the accounts closed;
-- ``table``: has ``rows`` and ``to_frame()``; ``lost``: events lost so far, or None when nobody can know;
-- ``gone()``: whether nothing will ever come again; ``odd``: number of events of a wrong size, by size with padding;
+- ``table``: has ``rows`` and ``to_frame()``; ``lost``: events lost so far, or None if that cannot be known;
+- ``gone()``: whether nothing more can ever come; ``odd``: number of events of the wrong size, by size with padding;
 - ``name``, ``clock``, ``advice``: words for messages and for ``df.attrs``.
 
 All of it runs in the thread, because ■ (SIGINT, signal(7)) interrupts only the main thread of Python: a drain is never
-torn, and whatever happens in the cell, the channel is closed. The few lines that see to this in the main thread are
-kept whole by `Patience`.
+torn, and whatever happens in the cell, the channel is closed. The few lines that ensure this in the main thread are
+protected by `Patience`.
 """
 
 import os
@@ -57,7 +57,7 @@ class Drain(threading.Thread):
         try:
             with self._stop_lock:
                 self._stop_fd = os.eventfd(self._stop_asked)
-            # What is watched may use every CPU: reading needs little, and must not wait for its turn.
+            # The programs watched may keep every CPU busy: reading needs little, and must not wait for its turn.
             with suppress(PermissionError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -20)
             with self.channel as channel:
@@ -79,7 +79,7 @@ class Drain(threading.Thread):
                 self._stop_fd = None
 
     def stop(self):
-        """Ask for the last drain; does not wait for it, and may be called again, or before the thread runs."""
+        """Ask for the last drain, without waiting for it; may be called again, or before the thread runs."""
         with self._stop_lock:
             self._stop_asked = True
             if self._stop_fd is not None:
@@ -94,7 +94,7 @@ class Collector:
     >>> df = events.to_dataframe()
 
     Each ``with`` begins a new collection. Events that fire before it begins are not in it; all that fire before the
-    block ends are. Interrupting the block (■, Ctrl-C) ends the collection, and what came can be had as a frame.
+    block ends are. Interrupting the block (■, Ctrl-C) ends the collection; what has come by then makes the frame.
     """
 
     def __init__(self):
@@ -147,9 +147,9 @@ class Collector:
     def _say_what_is_missing(self):
         channel = self._drain.channel
         if self._drain.error:
-            self._warn(f"{channel.name} was only read until {type(self._drain.error).__name__}: {self._drain.error}")
+            self._warn(f"{channel.name} was read only until {type(self._drain.error).__name__}: {self._drain.error}")
         elif self.lost is None:
-            self._warn(f"events of {channel.name} may be lost, and nobody counted them: {channel.advice}")
+            self._warn(f"events of {channel.name} may have been lost, and nobody counted them: {channel.advice}")
         elif self.lost:
             share = self.lost / (self.lost + self.received)
             self._warn(f"{self.lost:,} of {self.lost + self.received:,} events ({share:.2%}) were lost: {channel.advice}")
@@ -170,7 +170,7 @@ class Collector:
 
     @property
     def lost(self):
-        """Events that fired but could not be kept (int); exact once the collection has ended. None: cannot be known."""
+        """Events that fired but could not be kept (int); exact once the collection has ended. None if it cannot be known."""
         return self._drain.channel.lost if self._drain else 0
 
     def collect(self, seconds=None, until=None):
@@ -178,14 +178,14 @@ class Collector:
 
         >>> df = PerfOutput(bpf["events"]).collect(seconds=10)
 
-        seconds: how long at most. until: a number of events to have, or a function without arguments that says True
-        when it is enough. With neither, until ■ is pressed. ■ ends it early and keeps what came: the cell goes on.
-        Inside a ``with`` block it waits as part of that collection, else it makes a collection of its own.
+        seconds: how long at most. until: a number of events, or a function without arguments that returns True when there
+        are enough. With neither, until ■ is pressed. ■ ends it early and keeps what has come: the cell goes on.
+        Inside a ``with`` block it waits as part of that collection; elsewhere it makes a collection of its own.
         """
         if until is not None and not callable(until) and not (isinstance(until, int) and until > 0):
-            raise ValueError(f"until= is a number of events or a function, not {until!r}")
+            raise ValueError(f"until= must be a number of events or a function, not {until!r}")
         if seconds is not None and not seconds > 0:
-            raise ValueError(f"seconds= is a time above 0, not {seconds!r}")
+            raise ValueError(f"seconds= must be above 0, not {seconds!r}")
         begin = time.monotonic()
         try:
             if self._drain and not self._drain.finished:
@@ -198,7 +198,7 @@ class Collector:
         return self.to_dataframe()
 
     def _watch(self, seconds, until):
-        """Sleep until it is enough, and show how far it is."""
+        """Sleep until there are enough, and show the progress."""
         begin = time.monotonic()
         seen = sys.stdout.isatty() or type(sys.stdout).__module__.startswith("ipykernel")
         total = until if isinstance(until, int) else seconds
@@ -224,10 +224,10 @@ class Collector:
                 time.sleep(max(0, min(0.1 if seen else 0.02, left)))
 
     def to_dataframe(self):
-        """The events as a DataFrame: one row an event, one typed column a field; also while the collection runs.
+        """The events as a DataFrame: one row per event, one typed column per field; also while the collection runs.
 
-        ``df.attrs`` says what the numbers are worth: ``source``, ``lost`` (int, or None when it cannot be known),
-        ``clock`` of the times in it, ``kernel`` (its release) and ``realtime_offset_ns``, which `wall_clock` uses.
+        ``df.attrs`` says what the numbers are worth: ``source``, ``lost`` (int, or None if it cannot be known),
+        ``clock`` of its times, ``kernel`` (its release) and ``realtime_offset_ns``, which `wall_clock` uses.
         Changing the frame does not change the collection. Without events the columns and dtypes are the same.
         """
         channel = self._drain.channel if self._drain else self._channel()

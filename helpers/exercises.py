@@ -23,11 +23,15 @@ import dis
 import html
 import random
 import re
+import struct
 import sys
+from pathlib import Path
 
 from helpers.show import Shown
 
 DONE, WRONG, OPEN = ("✓", "#00734F", "#E5F4EE"), ("✗", "#B84A00", "#FCEEE4"), ("○", "#57606A", "#F1F3F5")
+
+BPF_CALL, HELPERS = 0x85, {"ringbuf_output": 130, "ringbuf_reserve": 131, "ringbuf_submit": 132}  # <linux/bpf.h>
 
 
 class exercise:
@@ -144,11 +148,42 @@ class exercise:
         It looks for the load instructions and the helpers bpf_probe_read*() in what was loaded (bpf-helpers(7), and
         kernel documentation, bpf/standardization/instruction-set).
         """
-        load, call, probe_read = 1, 0x85, {4, 112, 113}  # <linux/bpf.h>
-        code = b"".join(map(bpf.dump_func, bpf.funcs))
-        steps = [code[at:at + 8] for at in range(0, len(code), 8)]
-        return any(step[0] & 7 == load or step[0] == call and int.from_bytes(step[4:], "little") in probe_read
-                   for step in steps)
+        load, probe_read = 1, {4, 112, 113}  # <linux/bpf.h>
+        return any(code & 7 == load or code == BPF_CALL and number in probe_read for code, number in _instructions(bpf))
+
+    def uses(self, bpf, *helpers):
+        """The program calls these helpers of the kernel; names as in `HELPERS`."""
+        called = {number for code, number in _instructions(bpf) if code == BPF_CALL}
+        for helper in helpers:
+            self.that(HELPERS[helper] in called, f"The program does not call `{helper}`.")
+
+    def counts_losses(self, bpf, counter, by):
+        """Let `events` overflow while nobody reads: the array `counter` grows by the number of events lost.
+
+        `by` as in `hears`.
+        """
+        from helpers import PerfOutput, RingBuffer
+        from helpers.tables import RINGBUF, Counter
+        table, lost = bpf["events"], Counter.named(counter, bpf)
+        self.that(lost, f"The program has no array `{counter}`.")
+        is_ring = table.ttype == RINGBUF
+        calls = table.max_entries // 16 + 1 if is_ring else 5000  # no record of a ring buffer is smaller than 16 bytes
+        collector = RingBuffer(table) if is_ring else PerfOutput(table, pages=1)
+        with lost, collector._channel() as channel:  # not yet read: that is for the collector's thread
+            lost.restart()
+            made = by(calls)
+            channel.finish()
+            missing, counted = made.calls - channel.table.rows, lost.value()
+        self.that(missing == counted, f"Of {made.calls:,} events that nobody read, {missing:,} were lost, but `{counter}` "
+                  f"grew by {counted:,}.")
+
+    def files_written(self, folder, calls):
+        """Paths in a folder of the files last written while the calls in a frame (`time_ns`, `took_ns`) were made."""
+        from helpers.clock import realtime_offset_ns
+        offset = realtime_offset_ns()
+        begin, end = calls["time_ns"].min() + offset, (calls["time_ns"] + calls["took_ns"]).max() + offset
+        files = [path for path in Path(folder).rglob("*") if path.is_file()]
+        return [path for path in files if begin <= path.stat().st_mtime_ns <= end]
 
     def _is_alive(self, bpf):
         from bcc import BPF
@@ -183,6 +218,11 @@ class exercise:
         Shown(f"{mark} {head} {words}".rstrip(), html=(
             f'<div style="border-left:5px solid {strong};background:{pale};color:#1F2328;padding:.5em .8em">'
             f'<b style="color:{strong}">{mark} {html.escape(head)}</b> {body}</div>')).show()
+
+
+def _instructions(bpf):
+    """What a program's loaded functions are made of: pairs of opcode and immediate value."""
+    return struct.iter_unpack("=B3xi", b"".join(map(bpf.dump_func, bpf.funcs)))
 
 
 class _Missing(Exception):

@@ -1,8 +1,8 @@
 """BPF_PERF_OUTPUT tables to DataFrames.
 
-A BPF program's ``events.perf_submit()`` writes into the ring of the CPU it runs on. This module makes those rings
-itself instead of calling ``open_perf_buffer()``, for one reason: BCC wakes the reader for every event and calls a Python
-function for every event, while here the reader sleeps until a quarter of a ring is full and takes all of it at once.
+A BPF program's ``events.perf_submit()`` writes to the ring of the CPU it runs on. This module makes those rings
+itself instead of calling ``open_perf_buffer()``, for one reason: BCC wakes the reader and calls a Python function for
+every event, while here the reader sleeps until a quarter of a ring is full and takes all of it at once.
 
 What it rests on: perf_event_open(2), sections "MMAP layout" and "Reading results".
 """
@@ -41,15 +41,15 @@ class PerfOutput(Collector):
     ...     run_sync(times=5)
     >>> events.to_dataframe()
 
-    pages: size of each CPU's ring, in memory pages (4096 bytes mostly); a power of two.
+    pages: size of each CPU's ring, in memory pages (mostly of 4096 bytes); a power of two.
     event: ctypes.Structure of the events, where BCC cannot describe the struct by itself.
 
     The frame has the struct's fields, and ``cpu`` (int16: whose ring an event was in) unless the struct has a field of
-    that name. Rows stand as they were read: each CPU's events in order, the CPUs one after the other.
+    that name. Rows are as they were read: each CPU's events in order, one CPU after the other.
 
     ``lost`` is the kernel's own count of events that found no room (PERF_FORMAT_LOST, kernel 6.0 and newer).
-    Raises ValueError for ``pages``; TypeError when the struct has a field that cannot be a column; OSError from
-    perf_event_open(2), above all PermissionError for who is not root.
+    Raises ValueError for ``pages``; TypeError if the struct has a field that cannot be a column; OSError from
+    perf_event_open(2), above all PermissionError if you are not root.
     """
 
     def __init__(self, table, pages=64, event=None):
@@ -68,7 +68,7 @@ class PerfRings:
     """The channel of a `PerfOutput`: a ring for each CPU that is online, looked up again each second."""
 
     clock = MONOTONIC
-    advice = "read faster than they fire, fire less, or give the rings more room with pages=…"
+    advice = "fire fewer, or give each CPU's ring more room with pages=…"
 
     def __init__(self, table, name, pages, dtype):
         self._bpf, self._pages, self._dtype = table.bpf, pages, dtype
@@ -97,7 +97,7 @@ class PerfRings:
         self._closing.close()
 
     def _follow_cpus(self):
-        """A perf event dies with its CPU: close the rings of CPUs that went offline, open one for each that came.
+        """A perf event dies with its CPU: close the rings of CPUs that went offline, open one for each that came online.
 
         Returns the CPUs that came.
         """
@@ -127,7 +127,7 @@ class PerfRings:
     def _follow_late_cpus(self):
         if late := self._follow_cpus():
             self._late = True
-            self.advice = f"CPU {min(late)} came online meanwhile, and had no ring for up to a second"
+            self.advice = f"CPU {min(late)} came online during the collection, and had no ring for up to a second"
 
     def _close_all(self):
         for cpu in list(self._rings):
@@ -193,7 +193,7 @@ class PerfRing:
         self._data = np.frombuffer(pages, np.uint8, size, mmap.PAGESIZE)
 
     def take(self):
-        """Copy what came since the last time (uint8 array), and give the room back to the kernel."""
+        """Copy what has come since the last time (uint8 array), and give the room back to the kernel."""
         head = self._head.value
         data = unroll(self._data, self._tail.value, head)
         self._tail.value = head
@@ -202,7 +202,7 @@ class PerfRing:
     def lost(self):
         """Events of this CPU that found no room, by the kernel's count.
 
-        It goes beyond the LOST records, of which one is written only when there is room again.
+        It goes beyond the LOST records: one is written only when there is room again.
         """
         return max(self.told_lost, self._counts()[2])
 
@@ -211,7 +211,7 @@ class PerfRing:
         return self._counts()[1] != self._counts()[1]
 
     def _counts(self):
-        """What read(2) tells: value, time running (ns), lost; zeros when nothing can be told any more."""
+        """What read(2) returns: value, time running (ns), lost; zeros when there is nothing more to read."""
         counts = os.read(self.fd, 24)
         return struct.unpack("QQQ", counts) if len(counts) == 24 else (0, 0, 0)
 

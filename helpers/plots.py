@@ -6,13 +6,13 @@
     gaps(df)                     how long from one event to the next
     latency(df, "latency_ns")    how long things took, with percentiles
     losses(table)                received against lost
-    arrival(df)                  whether events came in the order they happened
+    arrival(df)                  whether events came in the order in which they happened
     live(draw, seconds=10)       draw again and again while events come
 
 A frame may be empty or hold millions of events; what would be too fine to see is counted instead of drawn. Titles say
-what is to be seen in this frame; `ax.set_title("…")` says it in your words. Times are read from the column `time_ns`
+what there is to see in this frame; `ax.set_title("…")` says it in your own words. Times come from the column `time_ns`
 (or time, ts_ns, ts, start_ns) unless `time=` names another. Integers are nanoseconds unless the name ends in _us, _ms
-or _s, floats are seconds. A column that is not there raises KeyError.
+or _s; floats are seconds. A missing column raises KeyError.
 """
 
 import time as clock
@@ -35,7 +35,7 @@ BLUES = LinearSegmentedColormap.from_list("blues", ["#D6E9F5", "#0072B2", "#0041
 def timeline(df, by=None, time=None, ax=None):
     """Draw when each event happened, in one row for each value of the column `by` (default: the process name).
 
-    Many events are counted into bins, and the colour of a bin tells how many there are. The eleven busiest rows are
+    Many events are counted in bins, and the colour of a bin shows how many there are. The eleven busiest rows are
     shown, all others together in one.
 
     >>> timeline(df, by="cpu")
@@ -70,7 +70,7 @@ def timeline(df, by=None, time=None, ax=None):
 
 @styled()
 def rate(df, by=None, time=None, ax=None):
-    """Draw events per second over time, in about sixty steps; with `by`, a line for each value of that column.
+    """Draw events per second over time, in about sixty steps; with `by`, one line for each value of that column.
 
     >>> rate(df, by="comm")
     """
@@ -101,7 +101,7 @@ def rate(df, by=None, time=None, ax=None):
 
 @styled()
 def counts(df, by=None, ax=None):
-    """Draw how many events there are of each value of the column `by` (default: the process name), most first."""
+    """Draw how many events there are for each value of the column `by` (default: the process name), most first."""
     by = column(df, by, PROCESSES, "by")
     rows, labels = groups(df, by, most=11)
     ax = new_axes(ax, rows=len(labels))
@@ -119,7 +119,7 @@ def counts(df, by=None, ax=None):
 
 @styled()
 def gaps(df, time=None, ax=None):
-    """Draw how long it is from one event to the next, sorted by time, on a log axis: bursts and pauses come apart."""
+    """Draw how long it is from one event to the next, sorted by time, on a log axis that separates bursts from pauses."""
     times, _ = _times(df, time)
     ax = new_axes(ax)
     if len(times) < 2:
@@ -135,7 +135,7 @@ def gaps(df, time=None, ax=None):
 
 @styled()
 def latency(df, column_name="latency_ns", by=None, ax=None):
-    """Draw how long things took as a histogram on a log axis, the 50th, 90th and 99th percentile marked.
+    """Draw how long things took, as a histogram on a log axis with the 50th, 90th and 99th percentiles marked.
 
     With `by`, an outline for each value of that column, with its median in the legend.
 
@@ -150,7 +150,7 @@ def latency(df, column_name="latency_ns", by=None, ax=None):
         parts = [times[rows == row] for row in range(len(labels))]
         log_histogram(ax, parts, [f"{label}: half under {duration(np.median(p))}" for label, p in zip(labels, parts)])
         ax.legend()
-        ax.set_ylim(top=ax.get_ylim()[1] * (1.1 + 0.12 * len(parts)))  # room for the legend above the steps
+        ax.set_ylim(top=ax.get_ylim()[1] * (1.15 + 0.14 * len(parts)))  # room for the legend above the steps
     else:
         log_histogram(ax, [times], [None])
         mark_percentiles(ax, times)
@@ -167,7 +167,7 @@ def losses(table, received="received", lost="lost", ax=None):
 
     >>> losses({"8 pages": small.to_dataframe(), "64 pages": large.to_dataframe()})
 
-    A table has the columns `received` and `lost`, and its index names the bars. A frame of a collector brings its
+    A table has the columns `received` and `lost`, and its index names the bars. A collector's frame has its
     number in `attrs["lost"]`; where that is None, nobody knows, and the bar says so.
     """
     if isinstance(table, dict):
@@ -198,7 +198,7 @@ def losses(table, received="received", lost="lost", ax=None):
 
 @styled()
 def arrival(df, time=None, ax=None):
-    """Draw each event's time against its row in the frame: events that came after a later one stand out."""
+    """Draw each event's time against its row in the frame, with events that came after a later one in another colour."""
     times, _ = _times(df, time)
     ax = new_axes(ax)
     if not len(times):
@@ -220,10 +220,9 @@ def arrival(df, time=None, ax=None):
 
 @styled()
 def live(draw, seconds=None, until=None, every=0.5):
-    """Draw a picture again and again in the same place, until `seconds` are over, `until()` is true or ■ is pressed.
+    """Draw a picture again and again in the same place, until `seconds` have passed, `until()` is true or ■ is pressed.
 
-    `draw` gets an Axes. It is drawn every `every` seconds, or less often where drawing itself is slow. Returns the
-    last Axes.
+    `draw` gets an Axes. It is called every `every` seconds, or less often if drawing is slow. Returns the last Axes.
 
     >>> with PerfOutput(bpf["events"]) as events, start("fsync", times=500, rate=100) as work:
     ...     live(lambda ax: plots.rate(events.to_dataframe(), ax=ax), until=lambda: not work.running)
@@ -262,6 +261,6 @@ def _round_step(ns):
 
 
 def _most(rows, labels, word):
-    """Say which row has most events: "109 of them by sync". The others together do not count."""
+    """Say which row has the most events: "109 of them by sync". The row "others" does not count."""
     sizes = np.bincount(rows, minlength=len(labels))[:len(labels) - ("others" in labels[-1:])]
     return f"{sizes.max():,} of them {word} {labels[sizes.argmax()]}"

@@ -2,7 +2,7 @@
 
 A BPF ring buffer is one buffer for all CPUs, and its events keep their order. The kernel lets a program in user space
 map it: a page with the consumer's position, a page with the producer's, and the data, mapped twice in a row so that a
-record which wraps round the end can be read in one piece. Reading is looking at two numbers and copying what is between.
+record that wraps round the end can be read in one piece. To read is to look at two numbers and copy what is between them.
 
 What it rests on: kernel documentation, bpf/ringbuf; the layout is in kernel/bpf/ringbuf.c.
 """
@@ -34,12 +34,12 @@ class RingBuffer(Collector):
 
     event: ctypes.Structure of the events, where BCC cannot describe the struct by itself.
 
-    The frame has the struct's fields, its rows in the order in which the events were submitted. What waited in the
+    The frame has the struct's fields, its rows in the order in which the events' places were reserved. What was in the
     buffer before the collection began is thrown away.
 
     **Loss.** When the buffer is full, ``ringbuf_output()`` and ``ringbuf_reserve()`` fail, and only the BPF program
-    knows. As long as the buffer was never full, ``lost`` is 0. So that it can be a number otherwise, let the program
-    count in a table named like the buffer, with ``_lost`` behind::
+    knows. If the buffer was never full, ``lost`` is 0 (programs that run in an NMI may be refused a place even then).
+    For a number in all cases, let the program count in a table with the buffer's name followed by ``_lost``::
 
         BPF_RINGBUF_OUTPUT(events, 64);
         BPF_ARRAY(events_lost, u64, 1);
@@ -47,10 +47,10 @@ class RingBuffer(Collector):
             if (events.ringbuf_output(&data, sizeof(data), 0))
                 events_lost.atomic_increment(0);
 
-    `RingBuffer` finds that table by itself, and ``lost`` is then exact. Without it, and with a buffer that was full,
-    ``lost`` is None.
+    `RingBuffer` finds that table by itself, and ``lost`` is then exact. Without it, once the buffer was full, ``lost``
+    is None.
 
-    Raises TypeError for another kind of table, or when the struct has a field that cannot be a column.
+    Raises TypeError for another kind of table, or if the struct has a field that cannot be a column.
     """
 
     def __init__(self, table, event=None):
@@ -68,8 +68,8 @@ class RingBuffer(Collector):
 class Ring:
     """The channel of a `RingBuffer`.
 
-    While events come it looks every 2 ms and waits for nothing, so the kernel has nobody to wake; when a look finds
-    nothing, it sleeps until the kernel says that there is something.
+    While events come it looks every 2 ms without waiting, so the kernel has nobody to wake; when it finds nothing, it
+    sleeps until the kernel says that there is something.
     """
 
     clock = MONOTONIC
@@ -84,7 +84,7 @@ class Ring:
         self.table = Columns.of(dtype)
         self.lost, self.odd = 0, {}
         self.advice = "give the buffer more pages in the C program, or fire less" if self._counter else (
-            f"it ran full. Count them in the C program: BPF_ARRAY({name}_lost, u64, 1); and, where ringbuf_output() does not "
+            f"it ran full. Count losses in the C program: BPF_ARRAY({name}_lost, u64, 1); and, where ringbuf_output() does not "
             f"return 0 or ringbuf_reserve() returns NULL, {name}_lost.atomic_increment(0);"
         )
 
@@ -154,7 +154,7 @@ class Ring:
         return length
 
     def _drain_to_the_end(self):
-        """Drain once more; a record that another CPU is just writing gets a moment. Tells whether that was all."""
+        """Drain once more; allow a moment for a record that another CPU is just writing. Tells whether that was all."""
         patience = time.monotonic() + LAST_RECORDS_SECONDS
         end = int(self._producer[0])
         self.drain()
@@ -168,4 +168,4 @@ class Ring:
         self.lost = self._counter.value() if self._counter else None if self._was_full else 0
         if not whole:
             self.lost = None
-            self.advice = "a CPU took too long to write one, and what stands behind it was not read"
+            self.advice = "a CPU took too long to write one, and what comes after it was not read"

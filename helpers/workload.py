@@ -4,7 +4,7 @@
     run("sync", times=20, rate=50, name=["ann", "bob"])   two processes at once, 20 calls each, 50 a second
     run("getppid", times=1_000_000, cpu=0)                one million calls, as fast as CPU 0 can make them
 
-All three wait for the end and say exactly how many calls were made, by which process, and when.
+All three wait until the calls are done, and say exactly how many were made, by which process, and when.
 """
 
 import ctypes
@@ -65,7 +65,7 @@ def run_sync(times=5, rate=None, file=None):
     """Run the `sync` command `times` times, one after the other. Return `Made`.
 
     Every run is a process of its own, named "sync", that makes the system call sync(2) once, or with a `file` another
-    one, for that file only. With `rate`, at most so many runs a second.
+    one, for that file only. With `rate`, at most that many runs a second.
 
     >>> run_sync(times=5)
     5 calls by 5 processes (sync) in 0.0192 s
@@ -107,16 +107,16 @@ def run(call="sync", times=1, rate=None, name=None, processes=1, cpu=None):
     """Make a system call `times` times in each of some new processes, and wait for them. Return `Made`.
 
     `call`: "sync", "getppid", "sched_yield", "fsync" or "fdatasync" (these two write a byte to a temporary file
-    first), or any function without arguments. `rate`: calls a second of each process, at most; None is as fast as
-    it goes. `name`: what the kernel shall call the process (its comm, at most 15 bytes); a list of names starts a
-    process for each. `processes`: how many of each name. `cpu`: the CPU to stay on, or a list of CPUs given out in
+    first), or any function without arguments. `rate`: at most so many calls a second by each process; None is as fast
+    as possible. `name`: what the kernel calls the process (its comm, at most 15 bytes); a list of names starts a
+    process for each. `processes`: how many of each name. `cpu`: the CPU to stay on, or a list of CPUs assigned in
     turn. All processes begin together.
 
     >>> run("sync", times=10, rate=100, name=["ann", "bob"])
     20 calls by 2 processes (ann, bob) in 0.0912 s
 
-    ■ or Ctrl-C ends the processes, and so does the end of this Python, or of the thread that calls. Raises ValueError
-    for a call, name or CPU that cannot be, ChildProcessError when a process failed. See prctl(2), sched_setaffinity(2).
+    ■ or Ctrl-C ends the processes, and so does the end of this Python, or of the calling thread. Raises ValueError
+    for an impossible call, name or CPU, ChildProcessError if a process fails. See prctl(2), sched_setaffinity(2).
     """
     work = _workload(call, times, rate, name, processes, cpu)
     try:
@@ -126,23 +126,23 @@ def run(call="sync", times=1, rate=None, name=None, processes=1, cpu=None):
 
 
 def start(call="sync", times=1, rate=None, name=None, processes=1, cpu=None):
-    """Like `run`, without waiting: return a `Workload` that goes on beside the next lines.
+    """Like `run`, without waiting: return a `Workload` that goes on while the next lines run.
 
     >>> with start("sync", times=20, rate=10, name="slow"), start("sync", times=50, rate=100, name="fast"):
-    ...     pass                                       # both are running; the block ends when they have ended
+    ...     pass                                       # both are running; the block ends when they do
     """
     return _workload(call, times, rate, name, processes, cpu).begin()
 
 
 class Workload:
-    """Processes at work. `wait()` for the result or `stop()` them early: both return `Made`."""
+    """Processes at work. `wait()` for them or `stop()` them early: both return `Made`."""
 
     def __init__(self, function, times, rate, names, cpus):
         self._plan = function, times, rate, names, cpus
         self._made, self._errors, self._children = Made(), [], []
 
     def begin(self):
-        """Start the processes, all of them at the same moment. `run()` and `start()` have done this."""
+        """Start the processes, all at the same moment. `run()` and `start()` do this for you."""
         function, times, rate, names, cpus = self._plan
         gate, opener = os.pipe()  # the children wait at the gate until all are there
         try:
@@ -162,7 +162,7 @@ class Workload:
 
     @property
     def running(self):
-        """Whether some process has calls left to make."""
+        """Whether any process still has calls to make."""
         return any(not select.select([pipe], [], [], 0)[0] for _, _, pipe in self._children)
 
     def wait(self):

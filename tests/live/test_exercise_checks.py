@@ -2,8 +2,10 @@
 
 import os
 import threading
+import time
 
 import IPython.display
+import pandas as pd
 import pytest
 
 from helpers import exercise, run, start
@@ -166,3 +168,54 @@ def test_fresh_syncs_are_the_default(told):
     with exercise(1) as check:
         check.counts(lambda: next(counter), each=0)
     assert "should give 0 counts, but 1 came" in told() and check.made[0].name == "sync"
+
+
+COUNTED = """
+    if (events.SUBMIT)
+        dropped.atomic_increment(0);
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("text, submit", [(PERF, "perf_submit(ctx, &data, sizeof(data))"),
+                                          (RING, "ringbuf_output(&data, sizeof(data), 0)")], ids=["perf", "ring"])
+def test_losses_are_counted(load, told, text, submit):
+    declared = text.replace("struct data_t {", "BPF_ARRAY(dropped, u64, 1);\nstruct data_t {")
+    none = load(declared)
+    some = load(declared.partition(f"events.{submit}")[0].rstrip() + COUNTED.replace("SUBMIT", submit))
+    for bpf, passes in ((none, False), (some, True), (some, True)):
+        with exercise(1) as check:
+            check.counts_losses(bpf, "dropped", by=calls)
+        assert check.passed == passes, told()
+    with exercise(1) as check:
+        check.counts_losses(none, "dropped", by=calls)
+    assert "events that nobody read, " in told() and "but `dropped` grew by 0." in told()
+    with exercise(1) as check:
+        check.counts_losses(load(text), "dropped", by=calls)
+    assert "The program has no array `dropped`." in told()
+
+
+def test_which_helpers_a_program_calls(load, told):
+    with exercise(1) as check:
+        check.uses(load(RING), "ringbuf_output")
+    assert check.passed, told()
+    with exercise(1) as check:
+        check.uses(load(RING), "ringbuf_output", "ringbuf_reserve")
+    assert "The program does not call `ringbuf_reserve`." in told()
+
+
+def test_files_written_while_calls_were_made(tmp_path, told):
+    def call(path):
+        begin = time.monotonic_ns()
+        path.write_text("x")
+        os.utime(path, ns=(time.time_ns(), time.time_ns()))  # the kernel's own stamp may be some milliseconds old
+        return pd.DataFrame({"time_ns": [begin, begin + 1], "took_ns": [time.monotonic_ns() - begin, 0]})
+
+    (tmp_path / "folder").mkdir()
+    before, first, second = (tmp_path / name for name in ("before", "first", "folder/second"))
+    before.write_text("x")
+    frames = [call(first), call(second)]
+    with exercise(1) as check:
+        assert [check.files_written(tmp_path, frame) for frame in frames] == [[first], [second]]
+    assert check.passed, told()

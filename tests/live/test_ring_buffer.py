@@ -92,7 +92,7 @@ def test_a_sleeping_reader(load, many):
 def test_full_without_a_counter_is_said(load, many):
     bpf = load(program(1, counter=None))
     events = RingBuffer(bpf["events"])
-    with pytest.warns(EventsLost, match="may be lost.*ran full.*BPF_ARRAY\\(events_lost"):
+    with pytest.warns(EventsLost, match="may have been lost.*ran full.*BPF_ARRAY\\(events_lost"):
         with events, asleep(events):
             finish(producer(many))
     assert events.lost is None and events.to_dataframe().attrs["lost"] is None

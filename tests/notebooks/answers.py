@@ -68,6 +68,73 @@ struct data_t {{ u64 number; }};
 KPROBE = "int on_yield(struct pt_regs *ctx)"
 ON_KPROBE = "yields.attach_kprobe(event=yields.get_syscall_fnname('sched_yield'), fn_name='on_yield')"
 
+LATENCIES = """import matplotlib.pyplot as plt
+fig, points = plt.subplots()
+seconds = (together["time_ns"] - together["time_ns"].min()) / 1e9
+ms = together["latency_ns"] / 1e6
+PLOT
+points.set(title="Next to the writer", xlabel="time since the first call (s)", ylabel="latency (ms)");
+"""
+SUBMIT = "events.perf_submit(ctx, &data, sizeof(data))"
+DROPPED = f"""declared = program.replace("BPF_ARRAY(fired", "BPF_ARRAY(dropped, u64, 1);BPF_ARRAY(fired")
+my_bpf = load(declared.replace("{SUBMIT};", "COUNT"))
+"""
+COPIED = """my_bpf = load('''
+BPF_RINGBUF_OUTPUT(events, 16);
+BPF_ARRAY(events_lost, u64, 1);
+struct data_t { u32 pid; u32 cpu; };
+int on_call(void *ctx) {
+    struct data_t data = {};
+    data.pid = bpf_get_current_pid_tgid() >> 32;
+    data.cpu = bpf_get_smp_processor_id();
+    if (events.ringbuf_output(&data, sizeof(data), 0))
+        events_lost.atomic_increment(0);
+    return 0;
+}
+''')
+"""
+RESERVED = """my_bpf = load('''
+BPF_RINGBUF_OUTPUT(events, 16);
+BPF_ARRAY(events_lost, u64, 1);
+struct data_t { u32 pid; u32 cpu; };
+int on_call(void *ctx) {
+    struct data_t *data = events.ringbuf_reserve(sizeof(struct data_t));
+    if (!data) {
+        events_lost.atomic_increment(0);
+        return 0;
+    }
+    data->pid = bpf_get_current_pid_tgid() >> 32;
+    data->cpu = bpf_get_smp_processor_id();
+    events.ringbuf_submit(data, 0);
+    return 0;
+}
+''')
+"""
+NOT_EVERY_CALL, NOBODY_READ = "Not every call has its point.", "Of 5,000 events that nobody read, "
+NO_WAL = "No database with a WAL was written"
+
+
+def drawn(plot):
+    return LATENCIES.replace("PLOT", plot)
+
+
+def dropped(count, kind="BPF_ARRAY"):
+    return DROPPED.replace("BPF_ARRAY(dropped", f"{kind}(dropped").replace("COUNT", count)
+
+
+def sold(sales=20, commit_every=1, file="/var/tmp/shop.db", mode="DELETE", frame="wal"):
+    """The code that sells with one of SQLite's kinds of journal and collects the calls in a frame."""
+    return f"""from pathlib import Path
+text = Path("/var/tmp/till.py").read_text()
+text = text.replace('db.execute("CREATE', 'db.execute("PRAGMA journal_mode={mode}"); db.execute("CREATE')
+Path("/var/tmp/till_wal.py").write_text(text)
+with RingBuffer(bpf["events"]) as events:
+    till = subprocess.Popen([sys.executable, "/var/tmp/till_wal.py", "{sales}", "{commit_every}", "{file}"])
+    till.wait()
+{frame} = events.to_dataframe().query("pid == @till.pid")
+"""
+
+
 ANSWERS = {
     "0a": [
         Wrong("eight calls of one process", collected('run("sync", times=8)'), "Eight runs are eight processes"),
@@ -131,5 +198,61 @@ ANSWERS = {
         Wrong("a table of what was tried", "rule = {12: 12, 13: 20}.get", "For "),
         Right("in one line", "rule = lambda length: -(-(length + 4) // 8) * 8 - 4"),
         Right("by NumPy", "import numpy as np\ndef rule(length):\n    return np.ceil((length + 4) / 8) * 8 - 4"),
+    ],
+    "4c": [
+        Wrong("nanoseconds labelled ms", drawn('points.plot(seconds, together["latency_ns"], ".")'), NOT_EVERY_CALL),
+        Wrong("the latencies sorted", drawn('points.plot(seconds, ms.sort_values(), ".")'), NOT_EVERY_CALL),
+        Wrong("every second call", drawn('points.plot(seconds[::2], ms[::2], ".")'), NOT_EVERY_CALL),
+        Right("one more line, for reference", drawn('points.plot(seconds, ms, "."); points.axhline(ms.median())')),
+        Right("scatter on a log axis", drawn('points.scatter(seconds, ms); points.set_yscale("log")')),
+        Right("a colour for each caller", drawn("""
+for who in set(together["comm"]):
+    points.plot(seconds[together["comm"] == who], ms[together["comm"] == who], ".", label=who)""")),
+        Right("drawn by pandas", """my = together.sort_values("time_ns").reset_index()
+my["s"] = (my["time_ns"] - my["time_ns"].iloc[0]) / 1e9
+my["ms"] = my["latency_ns"] / 1e6
+points = my.plot.scatter("s", "ms", title="Next to the writer")"""),
+    ],
+    "5b": [
+        Wrong("an array in which nobody counts", dropped(f"{SUBMIT};"), NOBODY_READ),
+        Wrong("counts every event", dropped(f"{SUBMIT}; dropped.atomic_increment(0);"), NOBODY_READ),
+        Wrong("no array", "my_bpf = load(program)", "The program has no array `dropped`."),
+        Right("counted on each CPU", dropped(f"int e = {SUBMIT}; if (e < 0) dropped.increment(0);", "BPF_PERCPU_ARRAY")),
+    ],
+    "6b": [
+        Wrong("ringbuf_output", COPIED, "The program does not call `ringbuf_reserve`."),
+        Wrong("a perf buffer", COPIED.replace("BPF_RINGBUF_OUTPUT(events, 16)", "BPF_PERF_OUTPUT(events)").replace(
+            "ringbuf_output(&data, sizeof(data), 0)", "perf_submit(ctx, &data, sizeof(data))"),
+            "The program does not call `ringbuf_reserve`."),
+        Wrong("counts no loss", RESERVED.replace("BPF_ARRAY(events_lost, u64, 1);", "").replace(
+            "events_lost.atomic_increment(0);", ""), "The program has no array `events_lost`."),
+        Wrong("counts what went in", RESERVED.replace("events_lost.atomic_increment(0);", "").replace(
+            "events.ringbuf_submit", "events_lost.atomic_increment(0); events.ringbuf_submit"),
+            "Of 4,097 events that nobody read, "),
+        Wrong("the thread", RESERVED.replace(" >> 32", ""), "A thread of process "),
+        Right("larger, with a time", RESERVED.replace("events, 16", "events, 64").replace(
+            "u32 cpu;", "u32 cpu; u64 time_ns;").replace("data->cpu", "data->time_ns = bpf_ktime_get_ns(); data->cpu")),
+    ],
+    "6c": [
+        Right("NumPy's integer", "import numpy as np\nanns = np.int64(0)"),
+        Wrong("no number", "anns = [0]", "`anns` should be a number of events."),
+    ],
+    "7a": [
+        Right("NumPy's integer", "import numpy as np\ncommit_every = np.int64(20)"),
+        Wrong("a single commit", "commit_every = 100", "Few enough, but 99 would do"),
+        Wrong("never", "commit_every = 0", "`commit_every` should be 1 to 100 sales."),
+    ],
+    "7b": [
+        Wrong("a single commit", sold(commit_every=20, file="/dev/shm/shop.db", frame="memory"),
+              "The frame should have 84 rows, but it has 8."),
+        Right("another name, and `df` overwritten", sold(file="/dev/shm/tea.sqlite", frame="memory") + "df = memory"),
+    ],
+    "7c": [
+        Wrong("the old journal, a commit every second sale", sold(commit_every=2), NO_WAL),
+        Wrong("a journal in memory", sold(mode="MEMORY"), NO_WAL),
+        Wrong("no journal", sold(mode="OFF"), NO_WAL),
+        Wrong("a commit every second sale", sold(commit_every=2, mode="WAL"), "One file was flushed 15 times at most"),
+        Wrong("forty sales", sold(sales=40, commit_every=2, mode="WAL"), "There are 40 sales in the database, not 20."),
+        Right("another name", sold(file="/var/tmp/tea.sqlite", mode="wal")),
     ],
 }

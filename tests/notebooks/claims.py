@@ -56,13 +56,19 @@ CLAIMS = {
     "04-11": "assert dict(df['comm'].value_counts()) == {'ann': 4, 'bob': 4} and df['pid'].nunique() == 2",
     "04-14": "assert busy.groupby('cpu')['time_ns'].is_monotonic_increasing.all() and len(busy) == 100",
     "04-16": "assert busy['time_ns'].is_monotonic_increasing",
+    "04-22": "assert _.base is raw and (_['pid'] == three['pid']).all()",
     "04-30": "two = events.to_dataframe(); "
              "assert set(two['pid']) == {os.getpid()} and set(two['tid']) == {os.getpid(), second.native_id}",
     "04-32": "assert set(events.to_dataframe()['uid']) == {0, 65534}",
     "04-38": "assert dict(df['comm'].value_counts()) == {'fast': 30, 'burst': 12, 'slow': 8}",
     "04-47": "assert made.calls == len(alone) == 100 and len(bpf['started']) == 0",
-    "04-49": "assert 0 < waited_ns < ran_ns",
-    "04-58": "assert table.loc['bystander', 0.5] > table.loc['idle', 0.5]",
+    # Only who writes to disk makes the bystander wait; a busy CPU and writes to memory do not.
+    "04-58": "half = table['50%']; assert (table['count'] == 100).all() "
+             "and half['writes to disk'] > 2 * half.drop('writes to disk').max()",
+    # A return probe follows ten calls here, and the beginnings of the others stay in the map.
+    "04-61b": "most = min(20, max(10, 2 * os.cpu_count())); "
+              "assert _ == {'calls': 20, 'rows': most, 'left in the map': 20 - most}",
+    "04-61d": "assert _ == {'calls': 20, 'rows': 20, 'left in the map': 0}",
     # 05: fired = received + lost, to the last event, however many are lost.
     "05-12": "assert len(rows) == 8 * 4096 // 40 and not losses",
     "05-14": "assert losses and fired() - before == len(rows) + sum(losses) == 5001",
@@ -71,22 +77,30 @@ CLAIMS = {
     "05-25": "assert (sweep['received'] + sweep['lost'] == 20_000).all() "
              "and sweep['lost'].iloc[0] > sweep['lost'].iloc[-1]",
     "05-35": "assert (waking['received'] == 200).all() and waking['woken'].iloc[0] > waking['woken'].iloc[-1]",
-    "05-37": "assert len(rows) == 500",
+    # A wake-up every 1,000 events or when half of the buffer is full, which 64 pages are not with 500 events.
+    "05-37": "assert polled == {64: 0, 8: 500} and len(rows) == 500",
+    "05-50c": "assert fired() == events.received == 20 and events.lost == 0",
     # Only a callback can miss a loss that no event follows.
     "05-47": "assert table.index[-1] == 'batches' and (table.loc[['batches', 'trace_pipe'], 'missing'] == 0).all()",
     # 06: the ring buffer gives events in the order they fired, the perf buffer one CPU after the other.
     "06-11": "assert by_ring == ['ann', 'bob'] * 4 and sorted(by_perf) == sorted(by_ring) and by_perf != by_ring",
     "06-13": "assert len(perf_df) == len(ring_df) == 400",
+    "06-16": "assert (perf_df['time_ns'].astype('int64').diff() < 0).sum() >= 1",
     "06-20": "assert len(late(perf_df)) > 0 and len(late(ring_df)) < len(late(perf_df)) / 4",
     "06-22": "assert len(late(perf_df.sort_values('time_ns'))) == 0",
     "06-26": "assert (len(by_perf), len(by_ring)) == (8 * 4096 // 40, 16 * 4096 // 32 - 1)",
     "06-32": "assert events.lost > 0 and made.calls == events.received + events.lost == 20_000",
     "06-37": "assert dict(events.to_dataframe()['comm'].value_counts()) == {'ann': 10}",
-    # 07: four calls for a sale and its table, three files, and fewer commits make fewer calls.
-    "07-12": "assert bpf['calls'][0].value == 0 and bpf['calls'][1].value == 11 * 4",
+    # 07: with SQLite's defaults, four calls for a sale and its table, three files; fewer commits make fewer calls.
+    "07-12": "import sqlite3; db = sqlite3.connect('/var/tmp/shop.db'); "
+             "assert [db.execute('PRAGMA ' + word).fetchone()[0] for word in ('journal_mode', 'synchronous')] == ['delete', 2]; "
+             "db.close(); assert by_pid[till.pid] == 11 * 4 and till.pid not in [pid.value for pid in bpf['fsyncs']]",
     "07-19": "assert set(names) >= {'/var/tmp/shop.db', '/var/tmp/shop.db-journal'}",
     "07-28": "assert len(df) == 201 * 4 and events.lost == 0",
-    "07-31": "assert by_file['calls'].sum() == len(df)",
+    # The new journal's first flush is the slow one of a commit; the second writes in place, as the database's does.
+    "07-31": "assert [file.rpartition('/')[2] for _, file in by_file.index] == "
+             "['shop.db-journal', 'tmp', 'shop.db-journal', 'shop.db'] and (by_file['calls'] == 201).all() "
+             "and by_file['median_ms'].iloc[0] > 2 * by_file['median_ms'].iloc[1:].max()",
     "07-38": "assert (fix['in_calls_s'] < fix['all_s']).all() "
              "and fix['calls'].is_monotonic_decreasing and fix['all_s'].is_monotonic_decreasing",
     "07-60": "assert len(data) == made.calls == 100 and data.attrs['lost'] == 0 and set(data['comm']) == {'template'}",

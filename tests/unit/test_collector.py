@@ -366,7 +366,7 @@ def test_stop_does_not_hide_an_error_while_draining():
 
 
 def test_an_error_while_draining_ends_the_waiting_for_more(capsys):
-    with pytest.raises(OSError, match="the drain broke"), pytest.warns(EventsLost, match="only read until OSError"):
+    with pytest.raises(OSError, match="the drain broke"), pytest.warns(EventsLost, match="was read only until OSError"):
         with Collect("drain") as events:
             events.fire(1, 2, 3)
             events.collect(seconds=60)
@@ -374,7 +374,7 @@ def test_an_error_while_draining_ends_the_waiting_for_more(capsys):
 
 
 def test_the_error_of_the_block_comes_first():
-    with pytest.raises(ZeroDivisionError), pytest.warns(EventsLost, match="only read until OSError: the drain broke"):
+    with pytest.raises(ZeroDivisionError), pytest.warns(EventsLost, match="was read only until OSError: the drain broke"):
         with Collect("drain") as events:
             events.fire(1, 2, 3)
             time.sleep(0.1)
