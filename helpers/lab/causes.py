@@ -51,6 +51,8 @@ def failed(what: str, said: str) -> LabError:
 
 def first(pattern: str, lines: list[str]) -> str:
     line = next(line for line in lines if re.search(pattern, line))
+    # pip says how often it will try again before it says what happened.
+    line = re.sub(r"^.*(Failed to establish a new connection: .*?)'\)': (\S+)", r"\1, for \2", line)
     return re.sub(r"^(?:[EW]:|Err:\d+|WARNING:|ERROR:) *", "", line)[:300].rstrip(".:")
 
 

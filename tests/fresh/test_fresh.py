@@ -130,7 +130,7 @@ ON_A_MACHINE_WITH_PACKAGES = {
         ["Python packages", "a server cannot be reached", "Connection refused"],
     ),
     "no room in the cache": (
-        "mount -t tmpfs -o size=90m,uid=1000,mode=700 tmpfs /home/learner/.cache",
+        "install -d -o learner ~learner/.cache && mount -t tmpfs -o size=90m,uid=1000,mode=700 tmpfs ~learner/.cache",
         [], "true", ["needs 3 GB in /home/learner/.cache/first-ebpf", "0.1 GB are free", "EBPF_LAB_CACHE"],
     ),
     "Debian's server fails for the virtual machine": (
