@@ -33,7 +33,7 @@ def compared(person):
 
 
 def test_nothing_else_changes(compared):
-    assert [one for one in compared.values() if one["differ"]] == []
+    assert [one for one in compared.values() if one["differ"] or one["numbers"]] == []
     assert [name for name in PRECOMPILED + LEFT_ALONE if not compared[name]["compiles"]] == []
     assert [name for name in WRONG if compared[name]["compiles"]] == []
     assert [name for name in LEFT_ALONE if compared[name]["precompiled"]] == []
