@@ -97,6 +97,9 @@ def kernel(root):
     release = _read(root / "proc/sys/kernel/osrelease")
     version = tuple(int("".join(filter(str.isdigit, part)) or 0) for part in release.split("-")[0].split(".")[:2])
     found = f"Linux {release or '(unknown)'} on {platform.machine()}"
+    if platform.machine() != "x86_64":
+        return Check("kernel", False, found + ", and the collectors read rings on x86-64 only",
+                     "use the lab's virtual machine, which is x86-64:  EBPF_LAB=vm make lab")
     if version >= (6, 0):
         return Check("kernel", True, found)
     return Check("kernel", False, found + ", and the course needs 6.0 or later", _ANOTHER_KERNEL)

@@ -15,7 +15,8 @@ class Patience:
     It lasts until ``end()``. Outside the main thread, and where nothing in Python hears SIGINT, it does nothing.
     """
 
-    pressed = False  # and still to come through: one for all, because each stands in for the one before
+    # And still to come through: one for all, because each stands in for the one before; ■ is the main thread's.
+    pressed = False
 
     def __init__(self, *functions):
         self._codes = {function.__code__ for function in functions}
@@ -38,7 +39,7 @@ class Patience:
 
     def let_through(self):
         """Now is a good moment for an interrupt that waits."""
-        if Patience.pressed:
+        if Patience.pressed and threading.current_thread() is threading.main_thread():
             Patience.pressed = False
             self._before(signal.SIGINT, sys._getframe())
 

@@ -11,7 +11,6 @@ import ctypes
 import errno
 import mmap
 import os
-import platform
 import select
 import struct
 import time
@@ -29,7 +28,7 @@ PERF_TYPE_SOFTWARE, PERF_COUNT_SW_BPF_OUTPUT, PERF_SAMPLE_RAW = 1, 10, 1 << 10
 PERF_FORMAT_TOTAL_TIME_RUNNING, PERF_FORMAT_LOST = 1 << 1, 1 << 4
 WATERMARK, PERF_FLAG_FD_CLOEXEC = 1 << 14, 8
 DATA_HEAD, DATA_TAIL = 1024, 1032
-SYSCALL = {"x86_64": 298, "aarch64": 241, "riscv64": 241, "ppc64le": 319}
+PERF_EVENT_OPEN = 298  # its number on x86-64
 
 ATTENTION_MS, LOOK_FOR_CPUS_SECONDS = 50, 1
 
@@ -49,7 +48,7 @@ class PerfOutput(Collector):
 
     ``lost`` is the kernel's own count of events that found no room (PERF_FORMAT_LOST, kernel 6.0 and newer).
     Raises ValueError for ``pages``; TypeError if the struct has a field that cannot be a column; OSError from
-    perf_event_open(2), above all PermissionError if you are not root.
+    perf_event_open(2), above all PermissionError if you are not root; NotImplementedError on any processor but x86-64.
     """
 
     def __init__(self, table, pages=64, event=None):
@@ -227,11 +226,9 @@ def perf_event_open(cpu, watermark):
         "IIQQQQQIIQ", PERF_TYPE_SOFTWARE, 64, PERF_COUNT_SW_BPF_OUTPUT, 1, PERF_SAMPLE_RAW,
         PERF_FORMAT_TOTAL_TIME_RUNNING | PERF_FORMAT_LOST, WATERMARK, watermark, 0, 0,
     )
-    if platform.machine() not in SYSCALL:
-        raise OSError(errno.ENOSYS, f"no number of perf_event_open is known for {platform.machine()}: use RingBuffer")
     libc = ctypes.CDLL(None, use_errno=True)
     any_process, no_group = -1, -1
-    fd = libc.syscall(SYSCALL[platform.machine()], attributes, any_process, cpu, no_group, PERF_FLAG_FD_CLOEXEC)
+    fd = libc.syscall(PERF_EVENT_OPEN, attributes, any_process, cpu, no_group, PERF_FLAG_FD_CLOEXEC)
     if fd < 0:
         error = ctypes.get_errno()
         raise OSError(error, f"perf_event_open on CPU {cpu}: {os.strerror(error)} (it needs root and Linux 6.0 or newer)")

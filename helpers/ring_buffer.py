@@ -50,7 +50,8 @@ class RingBuffer(Collector):
     `RingBuffer` finds that table by itself, and ``lost`` is then exact. Without it, once the buffer was full, ``lost``
     is None.
 
-    Raises TypeError for another kind of table, or if the struct has a field that cannot be a column.
+    Raises TypeError for another kind of table, or if the struct has a field that cannot be a column; NotImplementedError
+    on any processor but x86-64.
     """
 
     def __init__(self, table, event=None):

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import io
 import os
+import platform
 
 MONOTONIC = "CLOCK_MONOTONIC, as bpf_ktime_get_ns() tells it: nanoseconds since boot, time asleep left out"
 
@@ -12,11 +13,21 @@ PERF_EVENT_ARRAY, RINGBUF = 4, 27
 _MACRO = {PERF_EVENT_ARRAY: "BPF_PERF_OUTPUT", RINGBUF: "BPF_RINGBUF_OUTPUT"}
 
 
+def check_processor():
+    """NotImplementedError on a processor whose readers of a mapped ring would need memory barriers: any but x86-64."""
+    if (here := platform.machine()) != "x86_64":
+        raise NotImplementedError(
+            f"PerfOutput and RingBuffer read the kernel's memory as only x86-64 allows it, and this is {here}. "
+            "The lab's virtual machine is x86-64 everywhere; in a terminal:  EBPF_LAB=vm make lab"
+        )
+
+
 def check_kind(table, kind):
     """TypeError unless a table is of the map type (a number of <linux/bpf.h>) that a collector reads.
 
-    ValueError when its BPF object was cleaned up.
+    NotImplementedError where none can be read, ValueError when its BPF object was cleaned up.
     """
+    check_processor()
     if getattr(table, "ttype", None) != kind:
         found = _MACRO.get(getattr(table, "ttype", None), type(table).__name__)
         raise TypeError(f"this reads a {_MACRO[kind]} table, as bpf[\"events\"] gives it, and not a {found}")

@@ -330,6 +330,35 @@ def test_stop_while_it_ends_does_not_hide_the_loss():
     assert events.channel.closed
 
 
+def test_a_collection_in_another_thread_does_not_take_the_stop_of_this_one():
+    elsewhere = []
+
+    def another():
+        try:
+            with Collect() as events:
+                events.fire(1)
+            elsewhere.append(events.received)
+        except KeyboardInterrupt as error:
+            elsewhere.append(error)
+
+    class Slow(Made):
+        def finish(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            deadline = time.monotonic() + 20
+            while not Patience.pressed and time.monotonic() < deadline:
+                time.sleep(0.01)
+            thread = threading.Thread(target=another)
+            thread.start()
+            thread.join()
+            super().finish()
+
+    events = Collect()
+    with pytest.raises(KeyboardInterrupt):
+        with events:
+            events.channel.__class__ = Slow
+    assert elsewhere == [1]
+
+
 def test_a_handler_of_ones_own_is_called():
     pressed = []
     before = signal.signal(signal.SIGINT, lambda *_: pressed.append("x"))

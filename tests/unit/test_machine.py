@@ -121,6 +121,12 @@ NOES = [
 ]
 
 
+def test_a_processor_whose_rings_nobody_has_read(good, monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    check = the(good, "kernel")
+    assert not check.ok and "aarch64" in check.found and "EBPF_LAB=vm" in check.fix
+
+
 @pytest.mark.parametrize("spoil, name, found, fix", NOES)
 def test_each_no_and_what_to_do(good, spoil, name, found, fix):
     spoil(good)

@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import platform
 import struct
 import time
 from types import SimpleNamespace
@@ -9,7 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from helpers.ring_buffer import Ring
+from helpers.perf_output import PerfOutput
+from helpers.ring_buffer import Ring, RingBuffer
+from helpers.tables import PERF_EVENT_ARRAY, RINGBUF
 
 BUSY, SIZE = 1 << 31, 1 << 16
 PRODUCER, DATA = mmap.PAGESIZE, 2 * mmap.PAGESIZE
@@ -68,3 +71,11 @@ def test_whether_one_more_would_have_fitted(kernel, records, lost):
             kernel.submit(value)
         ring.finish()
         assert values(ring) == list(range(records)) and ring.lost == lost
+
+
+@pytest.mark.parametrize("processor", ["aarch64", "riscv64", "ppc64le"])
+@pytest.mark.parametrize(("reader", "kind"), [(PerfOutput, PERF_EVENT_ARRAY), (RingBuffer, RINGBUF)])
+def test_a_ring_without_memory_barriers_is_read_on_x86_64_only(monkeypatch, processor, reader, kind):
+    monkeypatch.setattr(platform, "machine", lambda: processor)
+    with pytest.raises(NotImplementedError, match=f"only x86-64 .* this is {processor}.*EBPF_LAB=vm make lab"):
+        reader(SimpleNamespace(ttype=kind, bpf=SimpleNamespace(module=1)))
