@@ -6,8 +6,8 @@ export EBPF_LAB_CACHE ?= $(if $(CLASS),/var/cache,$(or $(XDG_CACHE_HOME),$(HOME)
 export PYTHONPATH := $(CURDIR)
 
 VENV := $(EBPF_LAB_CACHE)/python-$(shell cat binder/requirements.txt /etc/os-release 2> /dev/null | sha256sum 2> /dev/null | cut -c1-12)
-PYTHON := $(VENV)/bin/python
-SETUP := @sh binder/setup $(VENV)
+PYTHON := "$(VENV)/bin/python"
+SETUP := @sh binder/setup "$(VENV)"
 
 .DEFAULT_GOAL := help
 .PHONY: help lab classroom test mutations bench notebooks binder rehearse clean packages vm
@@ -24,10 +24,11 @@ lab: ## set up the lab and open JupyterLab on the first notebook
 	@$(PYTHON) -m helpers.lab open -- $(OPTIONS)
 
 classroom: ## serve the course to a class (as root)
-	@mkdir -p -m 755 $(EBPF_LAB_CACHE)
+	@mkdir -p -m 755 "$(EBPF_LAB_CACHE)"
 	$(SETUP) vm class
-	@mkdir -p -m 700 $(EBPF_LAB_CACHE)/hub
-	@cd $(EBPF_LAB_CACHE)/hub && exec $(PYTHON) -m jupyterhub -f $(CURDIR)/binder/jupyterhub_config.py $(OPTIONS)
+	@mkdir -p -m 700 "$(EBPF_LAB_CACHE)/first-ebpf-hub"
+	@cd "$(EBPF_LAB_CACHE)/first-ebpf-hub" && \
+	    exec $(PYTHON) -m jupyterhub -f "$(CURDIR)/binder/jupyterhub_config.py" $(OPTIONS)
 
 test: ## run all tests
 	$(SETUP) vm class test
@@ -45,20 +46,21 @@ notebooks: ## run all notebooks in the lab and save them with their outputs
 	$(SETUP) vm class test
 	@$(PYTHON) -m tests.notebooks $(OPTIONS)
 
-binder: ## build the Binder image and rehearse Binder with it (as root)
+binder: ## build the Binder image, rehearse Binder and a cluster with it (as root)
 	$(SETUP) python binder
 	@$(PYTHON) -m tests.binder build
 	@unshare --net $(PYTHON) -m tests.binder rehearse
+	@unshare --net $(PYTHON) -m tests.binder cluster
 
 rehearse: ## try the course on machines that boot, by software emulation: hours (as root)
 	$(SETUP) python test
 	@$(PYTHON) -m tests.fresh $(OPTIONS)
 
 clean: ## remove everything that was built (in EBPF_LAB_CACHE)
-	rm -rf "$(EBPF_LAB_CACHE)"
+	@python3 -c "from helpers.lab import cache; cache.clean()"
 
 # Steps on the way, for the container.
 packages:
 	$(SETUP) packages
 vm:
-	$(SETUP) vm
+	$(SETUP) vm $(GROUPS)

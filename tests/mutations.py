@@ -75,6 +75,10 @@ MUTATIONS = [
         "unit", "tests/unit/test_collector.py::test_stop_while_it_ends_does_not_hide_the_loss",
     ),
     Mutation(
+        "helpers/patience.py", "Patience.pressed and threading.current_thread() is threading.main_thread()", "Patience.pressed",
+        "unit", "tests/unit/test_collector.py::test_a_collection_in_another_thread_does_not_take_the_stop_of_this_one",
+    ),
+    Mutation(
         "helpers/perf_output.py", "        self._tail.value = head\n", "",
         "host", "tests/live/test_perf_output.py::test_many_events_none_lost",
     ),
@@ -137,6 +141,10 @@ MUTATIONS = [
         "lab", "tests/lab/test_faults.py::test_a_new_cache_is_closed_to_others",
     ),
     Mutation(
+        "helpers/lab/cache.py", "if OURS.fullmatch(entry.name) and entry", "if entry",
+        "unit", "tests/unit/test_cache.py::test_make_clean_leaves_other_peoples_files",
+    ),
+    Mutation(
         "helpers/lab/choose.py", 'if wanted == "host" and missing:', "if False:",
         "lab", "tests/lab/test_faults.py::test_host_mode_without_root",
     ),
@@ -185,8 +193,16 @@ MUTATIONS = [
         "lab", "tests/lab/test_faults.py::test_damaged_template",
     ),
     Mutation(
+        "helpers/lab/template.py", 'if expect(machine, "exit", vm.ANSWER)["exit"]:', "if False:",
+        "lab", "tests/lab/test_trust.py::test_a_machine_of_kvm_counts_only_after_a_trial",
+    ),
+    Mutation(
         "helpers/lab/vm.py", "restrict=on", "restrict=off",
         "lab", "tests/lab/test_isolation.py::test_a_machine_reaches_nothing_through_its_gateway",
+    ),
+    Mutation(
+        "helpers/lab/vm.py", '.replace(",", ",,")', "",
+        "lab", "tests/lab/test_run.py::test_status_output_and_timeout",
     ),
     # the guest's start-up: from its first boot to a notebook's kernel
     Mutation(

@@ -57,7 +57,7 @@ def status(suite: str) -> int:
     disk, frozen = image.target(suite), template.find(suite)
     kvm = "opens and may be used" if template.usable_kvm() else "cannot be used"
     if template.kvm_verdict().exists():
-        kvm = "opens, but a guest did not start on it; software emulation is used"
+        kvm = "opens, but does not run the lab's virtual machine; software emulation is used"
     print(f"notebooks run on   {choose.place()}")
     print(f"QEMU               {vm.qemu_version()}")
     print(f"/dev/kvm           {kvm}")

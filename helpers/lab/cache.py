@@ -5,6 +5,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,14 @@ from pathlib import Path
 from . import LabError
 
 PROJECT = Path(__file__).resolve().parents[2]
+
+# The names of all that is made in the cache directory, in which other people's files may lie too.
+OURS = re.compile(
+    r"""(image-\w+|template-\w+-(kvm|tcg)|kvm-fails|python)-[0-9a-f]{12}(\.partial)?
+    |memory-template-\w+-(kvm|tcg)-[0-9a-f]{12}-\d+(\.partial)?
+    |first-ebpf-(binder|checkpoints|hub|lock|workspaces)""",
+    re.VERBOSE,
+)
 
 
 class Unusable(LabError):
@@ -71,6 +80,23 @@ def key(*parts: str | bytes | Path) -> str:
     return digest.hexdigest()[:12]
 
 
+def ours(path: Path, ending: str = "") -> list[Path]:
+    """Return what was made for the lab in a directory, as far as its name ends so."""
+    return [entry for entry in path.iterdir() if OURS.fullmatch(entry.name) and entry.name.endswith(ending)]
+
+
+def clean():
+    """Remove everything built or written in the cache directory, and the directory when nothing else is in it."""
+    path = directory()
+    for entry in ours(path):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    with contextlib.suppress(OSError):
+        path.rmdir()
+
+
 @contextlib.contextmanager
 def building(target: Path, say) -> Iterator[Path | None]:
     """Give a scratch directory that becomes *target* when the block ends well, and is removed when it does not.
@@ -80,7 +106,7 @@ def building(target: Path, say) -> Iterator[Path | None]:
     """
     if not os.access(target.parent, os.W_OK):
         raise unwritable(target.parent)
-    with open(target.parent / "lock", "w") as lock:
+    with open(target.parent / "first-ebpf-lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -89,7 +115,7 @@ def building(target: Path, say) -> Iterator[Path | None]:
         if target.exists():
             yield None
             return
-        for leftover in target.parent.glob("*.partial"):
+        for leftover in ours(target.parent, ".partial"):
             shutil.rmtree(leftover)
         scratch = target.with_name(f"{target.name}.partial")
         scratch.mkdir()

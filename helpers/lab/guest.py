@@ -144,6 +144,8 @@ def wait_for_thaw(app, wire):
     app.session.session = str(uuid.uuid4())
     become(request)
     send(wire, started=True)
+    if "news" in request:
+        say_in_first_cell(app.shell, request["news"])
     if "command" in request:
         run(request["command"], wire)
     else:
@@ -164,6 +166,14 @@ def become(request):
     time.tzset()
     sys.path.insert(0, project)
     os.chdir(request["directory"])
+
+
+def say_in_first_cell(shell, text):
+    def say(info):
+        shell.events.unregister("pre_run_cell", say)
+        print(text, file=sys.stderr)
+
+    shell.events.register("pre_run_cell", say)
 
 
 def limit_memory():

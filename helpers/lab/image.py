@@ -1,13 +1,18 @@
 """The virtual machine's disk: a stock Debian with BCC, kernel headers and the locked Python packages.
 
 mmdebstrap makes the root file system, as root or, without root, in a user namespace; pip gathers the Python packages on
-this side, so that the network settings of this machine apply; mke2fs puts both into an ext4 image.
+this side, so that the network settings of this machine apply; mke2fs puts both into an ext4 image, and qemu-img packs it.
+
+The machine is the same on every computer, a Raspberry Pi too: emulating its processor is QEMU's job. Where this computer's
+is another, Linux runs the programs that are called while Debian is installed through qemu-user (binfmt_misc).
 """
 
 import contextlib
 import fcntl
+import json
 import os
 import re
+import shlex
 import shutil
 import sys
 import tarfile
@@ -24,6 +29,12 @@ FRONT = Path(__file__).with_name("libbcc.c")
 # Python's version in each Debian release that the lab can run.
 SUITES = {"bookworm": "3.11", "trixie": "3.13", "forky": "3.14", "sid": "3.14"}
 DEFAULT_SUITE = "trixie"
+
+ARCHITECTURE = "amd64"
+# What the guest's processor and its C library, glibc 2.36 or later, can load: Python packages as PyPI tags them.
+WHEELS = [*(f"manylinux_2_{minor}_x86_64" for minor in range(36, 4, -1)), "manylinux2014_x86_64", "manylinux1_x86_64"]
+# Nobody runs a package's tests in the VM, nor completes the names of packages that are not there.
+UNREAD = ["*/tests", "*/*/tests", "jedi/third_party/typeshed/stubs", "jedi/third_party/django-stubs"]
 
 # Nobody reads manuals in the VM, and dpkg leaves out what these patterns match.
 DPKG_OPTIONS = """path-exclude=/usr/share/doc/*
@@ -49,6 +60,8 @@ printf '{drivers}' > "$1/etc/initramfs-tools/modules"
 TRIM = """set -eu
 cd "$1"
 rm -rf usr/lib/gcc/*/*/cc1* usr/lib/gcc/*/*/lto* usr/libexec/gcc/*/*/cc1* usr/libexec/gcc/*/*/lto*
+rm -rf usr/bin/*-lto-dump* usr/lib/gcc/*/*/*.a usr/lib/*/lib*san.so* usr/lib/*/gconv usr/lib/udev/hwdb*
+ls -d usr/src/linux-headers-*/arch/* | grep -v /x86$ | xargs rm -rf
 for part in drivers/gpu drivers/media drivers/infiniband drivers/net/ethernet drivers/net/wireless drivers/scsi \\
             drivers/staging drivers/iio drivers/hwmon drivers/usb drivers/isdn drivers/bluetooth drivers/input sound; do
     rm -rf lib/modules/*/kernel/$part
@@ -107,13 +120,14 @@ def target(suite: str) -> Path:
     """Return where the image of a Debian release is or will be. Raises LabError for an unknown release."""
     if suite not in SUITES:
         raise LabError(f"The lab knows no Debian release named {suite!r}.", f"It knows {', '.join(SUITES)}.")
-    recipe = DPKG_OPTIONS, SITE, initrd(suite), PYTHON, COMPILE, PRECOMPILE, FRONT, QUICK, TRIM, BOOT, EXT4
-    made_of = cache.key(" ".join(setup.packages("guest")), requirements.for_guest(SUITES[suite]), INIT, *recipe)
+    steps = pip(suite, Path("work")), mmdebstrap(suite, Path("work"), Path("here")), pack(Path("work"))
+    files = INIT, PRECOMPILE, FRONT
+    made_of = cache.key(json.dumps([*steps, UNREAD]), requirements.for_guest(SUITES[suite]), *files)
     return cache.directory() / f"image-{suite}-{made_of}"
 
 
 def ensure(suite: str = DEFAULT_SUITE, say=print) -> Path:
-    """Return a directory with ``disk.ext4``, ``vmlinuz`` and ``initrd`` of a Debian release, built if it is missing.
+    """Return a directory with ``disk.qcow2``, ``vmlinuz`` and ``initrd`` of a Debian release, built if it is missing.
 
     Raises LabError for an unknown release, a missing program, a failed download or a full disk.
     """
@@ -125,32 +139,43 @@ def ensure(suite: str = DEFAULT_SUITE, say=print) -> Path:
     return place
 
 
-def build(scratch: Path, suite: str, say) -> None:
-    for program, package in {"mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs"}.items():
-        if not shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
-            raise LabError(f"{program} is missing.", f"Install it: sudo apt-get install {package}")
+def pip(suite: str, work: Path) -> list[str]:
+    """Return pip's arguments: what ``requirements.txt`` in a directory locks goes to ``site`` there."""
+    # The lock has chosen for the guest's Python already; pip would object to it with its own version in mind.
+    return [
+        *["install", "--quiet", "--disable-pip-version-check", "--no-compile", "--no-deps", "--ignore-requires-python"],
+        *["--python-version", SUITES[suite], "--only-binary=:all:", *(f"--platform={tag}" for tag in WHEELS)],
+        *["--target", f"{work}/site", "--require-hashes", "-r", f"{work}/requirements.txt"],
+    ]
 
+
+def mmdebstrap(suite: str, scratch: Path, here: Path) -> list[str]:
+    """Return the command that makes the root file system, with files from *here*, and puts kernel and initrd into *scratch*.
+
+    $LAB_SITE and $LAB_DISK are the numbers of open files: an archive to read, and the disk's image to write.
+    """
     hooks = {
         "essential": [SITE, initrd(suite)],
         "customize": [
             PYTHON,
             COMPILE,
-            f"upload {INIT} /sbin/lab-init",
+            f"upload {shlex.quote(f'{here}/{INIT.name}')} /sbin/lab-init",
             'chmod 755 "$1/sbin/lab-init"',
-            f"upload {PRECOMPILE} /tmp/precompile.py",
-            f"upload {FRONT} /tmp/libbcc.c",
+            f"upload {shlex.quote(f'{here}/{PRECOMPILE.name}')} /tmp/precompile.py",
+            f"upload {shlex.quote(f'{here}/{FRONT.name}')} /tmp/libbcc.c",
             QUICK,
             TRIM,
             BOOT,
-            f"download /vmlinuz {scratch}/vmlinuz",
-            f"download /initrd {scratch}/initrd",
+            f"download /vmlinuz {shlex.quote(f'{scratch}/vmlinuz')}",
+            f"download /initrd {shlex.quote(f'{scratch}/initrd')}",
             'rm "$1/vmlinuz" "$1/initrd"',
             EXT4,
         ],
     }
-    command = [
+    return [
         "mmdebstrap",
         "--variant=essential",
+        f"--architectures={ARCHITECTURE}",
         f"--include={','.join(setup.packages('guest'))}",
         *(f"--dpkgopt={line}" for line in DPKG_OPTIONS.splitlines()),
         '--aptopt=Acquire::Languages "none"',
@@ -160,6 +185,19 @@ def build(scratch: Path, suite: str, say) -> None:
         suite,
         "-",
     ]
+
+
+def pack(scratch: Path) -> list[str]:
+    """Return the command that leaves out of the disk's image what is empty, and compresses the rest."""
+    form = ["-f", "raw", "-O", "qcow2", "-c", "-o", "compression_type=zstd"]
+    return ["qemu-img", "convert", *form, f"{scratch}/disk.ext4", f"{scratch}/disk.qcow2"]
+
+
+def build(scratch: Path, suite: str, say) -> None:
+    for program, package in {"mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs"}.items():
+        if not shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
+            raise LabError(f"{program} is missing.", f"Install it: sudo apt-get install {package}")
+
     say(f"Debian {suite} for the VM, with its Python packages (about 90 s)")
     # Without root mmdebstrap becomes somebody who does not reach our directories; what is open already can be used. Its
     # number is high, because what mmdebstrap opens itself it has shells use, which know numbers of one digit only.
@@ -168,34 +206,32 @@ def build(scratch: Path, suite: str, say) -> None:
         os.fchmod(disk.fileno(), 0o666)
         high = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 100) for number in (reading, disk.fileno())]
         os.close(reading)
-        site = beside.submit(gather, suite, scratch.parent, writing)
+        site = beside.submit(gather, suite, scratch, writing)
         # /tmp may lie in memory.
         settings = {"LAB_SITE": str(high[0]), "LAB_DISK": str(high[1]), "TMPDIR": os.environ.get("TMPDIR", "/var/tmp")}
         try:
             what = "mmdebstrap could not make the VM's root file system"
+            command = mmdebstrap(suite, scratch, INIT.parent)
             printed = causes.run(command, what, pass_fds=high, env={**os.environ, **settings})
         finally:
             for number in high:
                 os.close(number)
             # Where this has failed, it is the reason.
             site.result()
-        os.fchmod(disk.fileno(), 0o644)
     if slow := re.search(r"^(.*)\nSLOW: (.*)$", printed, re.M):
         say(f"BPF programs will compile slowly: nothing could be precompiled with {slow[2]} ({slow[1]})")
+    causes.run(pack(scratch), "The VM's disk could not be packed")
+    (scratch / "disk.ext4").unlink()
 
 
 def gather(suite: str, place: Path, writing: int) -> None:
     """Write a tar archive of the VM's Python packages to the pipe *writing*, and close it. Raises LabError."""
-    with open(writing, "wb") as pipe, tempfile.TemporaryDirectory(dir=place, suffix=".partial") as work:
-        site, lock = Path(work, "site"), Path(work, "requirements.txt")
-        lock.write_text(requirements.for_guest(SUITES[suite]))
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", "--no-deps"]
-        # The lock has chosen for the guest's Python already; pip would object to it with its own version in mind.
-        target = ["--target", str(site), "--python-version", SUITES[suite], "--only-binary=:all:"]
-        target += ["--ignore-requires-python"]
-        causes.run([*pip, *target, "--require-hashes", "-r", str(lock)], "pip could not gather the Python packages")
-        for tests in [*site.glob("*/tests"), *site.glob("*/*/tests")]:
-            shutil.rmtree(tests)
+    with open(writing, "wb") as pipe, tempfile.TemporaryDirectory(dir=place) as work:
+        site = Path(work, "site")
+        Path(work, "requirements.txt").write_text(requirements.for_guest(SUITES[suite]))
+        causes.run([sys.executable, "-m", "pip", *pip(suite, Path(work))], "pip could not gather the Python packages")
+        for folder in [folder for pattern in UNREAD for folder in site.glob(pattern)]:
+            shutil.rmtree(folder, ignore_errors=True)
         # Where mmdebstrap has failed, nobody reads, and the reason is told there.
         with contextlib.suppress(BrokenPipeError), tarfile.open(fileobj=pipe, mode="w|") as tar:
             tar.add(site, ".")

@@ -71,7 +71,7 @@ def options() -> dict[str, dict]:
         "MultiKernelManager": {"default_kernel_name": "ebpf"},
         # A port of 127.0.0.1 is open to everybody on this machine, a file need not be.
         "KernelManager": {"transport": "ipc" if sockets.possible() else "tcp"},
-        "FileCheckpoints": {"checkpoint_dir": str(cache.own() / "checkpoints")},
+        "FileCheckpoints": {"checkpoint_dir": str(cache.own() / "first-ebpf-checkpoints")},
     }
 
 
@@ -85,7 +85,7 @@ def prepare() -> tuple[Path, dict[str, str]]:
         if ours and not Path("/proc", leftover.name.removeprefix(RUN).partition("-")[0]).exists():
             shutil.rmtree(leftover, ignore_errors=True)
     directory = Path(tempfile.mkdtemp(prefix=f"{RUN}{os.getpid()}-", dir=SHORT))
-    workspaces = cache.own() / "workspaces"
+    workspaces = cache.own() / "first-ebpf-workspaces"
     write_kernelspec(directory / "data")
     write_json(directory / "config/labconfig/default_setting_overrides.json", SETTINGS)
     write_json(directory / "config/jupyter_server_config.json", options())

@@ -10,9 +10,6 @@ from pathlib import Path
 
 from . import LabError, cache, guest, sockets, template, vm
 
-# Seconds that a thawed machine may take to answer; it takes one or two.
-PATIENCE = float(os.environ.get("EBPF_LAB_PATIENCE", 60))
-
 # What a learner may have set for the Python that runs the notebook, and a tester for the tests.
 PASSED_ON = ("TZ", "JPY_SESSION_NAME", "COVERAGE_PROCESS_START", "KNOCKS")
 
@@ -34,27 +31,32 @@ def thawed(parent: int, ports: dict[int, int] | None = None, **request) -> vm.VM
     if place is None:
         raise LabError("The lab's virtual machine is not built yet.", "In a terminal, run: make vm")
     here, desk = Path.cwd(), cache.desk()
-    machine = template.thaw(place, desk)
-    stop_with_parent(machine, parent)
-    machine.send(
-        time_ns=time.time_ns(),
-        seed=base64.b64encode(os.urandom(64)).decode(),
-        project=str(desk),
-        directory=str(here if here.is_relative_to(desk) else desk),
-        environment={"EBPF_LAB": "vm", **{name: os.environ[name] for name in PASSED_ON if name in os.environ}},
-        **request,
-    )
+    request |= {
+        "directory": str(here if here.is_relative_to(desk) else desk),
+        "environment": {"EBPF_LAB": "vm", **{name: os.environ[name] for name in PASSED_ON if name in os.environ}},
+    }
+    accelerator = template.check(place)["accelerator"]
     try:
-        try:
-            template.expect(machine, "started", PATIENCE)
-        except LabError:
-            raise LabError(f"The lab's template {place.name} does not start.", vm.BUILD_AGAIN) from None
+        machine = template.thaw(place, desk, **request)
+    except LabError as error:
+        if accelerator != "kvm":
+            raise
+        say(template.KVM_FAILED)
+        place = template.build(suite(), "tcg", say)
+        machine = template.thaw(place, desk, **request, news=template.KVM_FAILED)
+        template.distrust_kvm(error)
+    try:
+        stop_with_parent(machine, parent)
         # Not before the guest has its key: what it says to a client that connects earlier is signed with the template's.
         machine.forward(ports or {})
     except BaseException:
         machine.kill()
         raise
     return machine
+
+
+def say(text: str):
+    print(text, file=sys.stderr, flush=True)
 
 
 def kernel(connection: dict, parent: int) -> int:

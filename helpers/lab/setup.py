@@ -15,6 +15,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,9 +26,19 @@ from helpers import machine
 
 from . import LabError, cache, causes, choose
 
-APT_LIST, LOCK = (cache.PROJECT / "binder" / name for name in ("apt.txt", "requirements.txt"))
+APT_LIST = cache.PROJECT / "binder/apt.txt"
 # Large, and not needed before the virtual machine boots.
 LATER = {"qemu-system-x86"}
+# The lists in pyproject.toml that the Python environment is made of. Where the VM runs a notebook, it has what that needs.
+PYTHON = {
+    "vm": ["lab"],
+    "own": ["lab", "dependencies"],
+    "python": ["lab", "dependencies"],
+    "class": ["classroom"],
+    "container": ["classroom"],
+    "test": ["dependencies", "classroom", "test", "browser"],
+    "binder": ["browser", "classroom", "binder"],
+}
 CONTAINER = """Elsewhere it runs in a container:
   docker build -f binder/Dockerfile -t first-ebpf .
   docker run --rm -p 127.0.0.1:8888:8888 first-ebpf"""
@@ -187,14 +198,26 @@ def output(command: list[str]) -> str:
     return (done.stdout or f"{command} failed.") if done.returncode else ""
 
 
-def python_packages(venv: Path) -> None:
-    """Fill the environment. Raises LabError."""
+def filled(venv: Path) -> set[str]:
+    """Return the lists in pyproject.toml whose packages are in the environment; each leaves a file there."""
+    return {file.name.removeprefix("ready-") for file in venv.glob("ready-*")}
+
+
+def python_packages(venv: Path, lists: set[str]) -> None:
+    """Add the packages of these lists to the environment. Raises LabError."""
+    from . import requirements
+
     pip = [venv / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
-    causes.run([*pip, "-r", LOCK], "Python packages could not be installed")
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as lock:
+        lock.write(requirements.locked(platform.python_version(), sorted(lists)))
+        lock.flush()
+        causes.run([*pip, "-r", lock.name], "Python packages could not be installed")
     # BCC is one directory of pure Python over a C library; linking it keeps Debian's other packages out.
-    site = next(venv.glob("lib/python3*/site-packages"))
-    (site / "bcc").symlink_to("/usr/lib/python3/dist-packages/bcc")
-    (venv / "ready").touch()
+    bcc = next(venv.glob("lib/python3*/site-packages")) / "bcc"
+    if not bcc.is_symlink():
+        bcc.symlink_to("/usr/lib/python3/dist-packages/bcc")
+    for name in lists:
+        (venv / f"ready-{name}").touch()
 
 
 def begin(what: str, groups: list[str], venv: Path) -> None:
@@ -202,7 +225,8 @@ def begin(what: str, groups: list[str], venv: Path) -> None:
     on_debian()
     if what == "lab":
         what = "own" if choose.place(soon={"headers", "BCC"}) == "host" else "vm"
-    first = packages("host") if what == "own" else packages("host", "vm")
+    foreign = [] if platform.machine() == "x86_64" else ["foreign"]
+    first = packages("host") if what == "own" else packages("host", "vm", *foreign)
     names = missing(first + packages(*groups) + (packages("own") + headers() if what == "own" else []))
     if names:
         ask_for_root(names)
@@ -214,16 +238,16 @@ def begin(what: str, groups: list[str], venv: Path) -> None:
             progress.do(progress.apt, lambda: install(soon, progress.since))
         if what == "packages":
             return install(later, progress.since) if later else None
-        if not (venv / "ready").exists():
+        if not filled(venv):
             progress.jupyter.began = time.time()
             cache.directory()
             shutil.rmtree(venv, ignore_errors=True)
             causes.run([sys.executable, "-m", "venv", venv], "Python could not make an environment of its own")
     python = str(venv / "bin/python")
-    os.execv(python, [python, "-m", "helpers.lab.setup", str(venv), what, "--go-on", *later])
+    os.execv(python, [python, "-m", "helpers.lab.setup", str(venv), what, "--go-on", *groups, "--later", *later])
 
 
-def finish(what: str, later: list[str], venv: Path) -> None:
+def finish(what: str, groups: list[str], later: list[str], venv: Path) -> None:
     """Do the rest side by side. *later* are Debian packages that are still missing."""
     from . import image, session, template
 
@@ -231,8 +255,9 @@ def finish(what: str, later: list[str], venv: Path) -> None:
     tasks: dict[Step, Callable] = {}
     if later:
         tasks[progress.later] = lambda: install(later, progress.since)
-    if not (venv / "ready").exists():
-        tasks[progress.jupyter] = lambda: python_packages(venv)
+    lists = {name for group in [what, *groups] for name in PYTHON[group]} - filled(venv)
+    if lists:
+        tasks[progress.jupyter] = lambda: python_packages(venv, lists)
     if what == "vm" and not image.target(suite).exists():
         causes.enough_room({cache.directory(): 3, Path(os.environ.get("TMPDIR", "/var/tmp")): 2})
         causes.user_namespaces()
@@ -270,7 +295,8 @@ def finish(what: str, later: list[str], venv: Path) -> None:
 def main(arguments: list[str]) -> None:
     venv, what, *rest = arguments
     if rest[:1] == ["--go-on"]:
-        finish(what, rest[1:], Path(venv))
+        split = rest.index("--later")
+        finish(what, rest[1:split], rest[split + 1:], Path(venv))
     else:
         begin(what, rest, Path(venv))
 

@@ -2,11 +2,16 @@
 
 QEMU calls this VM templating: the guest's memory is a file that the frozen machine wrote and that each thawed one maps
 privately, so that clones share what they do not change; the devices are a migration stream with x-ignore-shared.
+
+KVM is not trusted: /dev/kvm can open and still run no guest. A template made with it counts only after a trial, and when
+a thaw fails with it all the same, this kernel and this QEMU use software emulation from then on.
 """
 
+import base64
 import contextlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 import time
@@ -18,25 +23,42 @@ AGENT = Path(__file__).with_name("guest.py")
 UNUSED_FOR = 14 * 24 * 3600  # seconds after which an image or a template that nothing has thawed may go
 
 # How long a guest may take (seconds) to say its first word, and from there until it is warm.
-PATIENCE = {"kvm": (20, 120), "tcg": (180, 600)}
+BOOT = {"kvm": (20, 120), "tcg": (180, 600)}
+FIRST_BOOT = {"kvm": "the VM's first boot, with KVM (about 15 s)", "tcg": "the VM's first boot (about 60 s)"}
+KVM_FAILED = "KVM (/dev/kvm) does not run the lab's virtual machine here: software emulation, which is slower, takes its place."
+
+# What a machine that was made with KVM has to do before it counts: exit status 0 when a kernel probe has fired.
+TRIAL = """
+import os, sys
+from bcc import BPF
+bpf = BPF(text="BPF_ARRAY(fired, u64, 1); int on_sync(void *ctx) { fired.atomic_increment(0); return 0; }")
+bpf.attach_kprobe(event=bpf.get_syscall_fnname("sync"), fn_name="on_sync")
+os.sync()
+sys.exit(bpf["fired"][0].value == 0)
+"""
 
 
 def location(suite: str, accelerator: str) -> Path | None:
     """Return where the template is or will be, or None when there is no image to make it from."""
-    name = image.target(suite)
-    if not name.exists():
+    disk = image.target(suite)
+    if not disk.exists():
         return None
-    hardware = " ".join([*vm.HARDWARE, *vm.ACCELERATORS[accelerator], vm.KERNEL_COMMAND_LINE])
-    if accelerator == "kvm":
-        hardware += cpu()  # which the guest sees; and a home directory may be on the network
-    parts = name.name, vm.qemu_version(), hardware, AGENT
-    return cache.directory() / f"template-{suite}-{accelerator}-{cache.key(*parts)}"
+    started = [vm.qemu_arguments("disk", "agent", accelerator, "ram", thaw, "share", 0, 1) for thaw in (False, True)]
+    # The guest sees the CPU; and a home directory may be on the network.
+    parts = [disk.name, vm.qemu_version(), json.dumps(started), AGENT, cpu() if accelerator == "kvm" else ""]
+    return here_or_own(f"template-{suite}-{accelerator}-{cache.key(*parts)}")
+
+
+def here_or_own(name: str) -> Path:
+    """Return where something is or will be: in the cache directory, or in our own where that is another's."""
+    shared = cache.directory() / name
+    return shared if shared.exists() else cache.own() / name
 
 
 def ensure(suite: str = image.DEFAULT_SUITE, say=print) -> Path:
     """Return the template that thaws quickest on this machine, built if it is missing.
 
-    KVM is used where a trial boot has shown that it runs a guest, software emulation elsewhere. Raises LabError.
+    KVM is used where a trial has shown that kernel probes fire with it, software emulation elsewhere. Raises LabError.
     """
     image.ensure(suite, say)
     why = None
@@ -46,13 +68,18 @@ def ensure(suite: str = image.DEFAULT_SUITE, say=print) -> Path:
         except cache.Unusable:
             raise
         except LabError as error:
-            why = str(error)
-        say("/dev/kvm opens but does not run a guest; software emulation is used")
+            why = error
+        say(KVM_FAILED)
     built = build(suite, "tcg", say)
     if why:
         # Only now: something else might have kept us from building either.
-        kvm_verdict().write_text(why)
+        distrust_kvm(why)
     return built
+
+
+def distrust_kvm(why: LabError):
+    """Never try KVM again on this kernel and this QEMU."""
+    kvm_verdict().write_text(str(why))
 
 
 def find(suite: str = image.DEFAULT_SUITE) -> Path | None:
@@ -71,12 +98,12 @@ def cpu() -> str:
 
 
 def kvm_opens() -> bool:
-    return os.access("/dev/kvm", os.R_OK | os.W_OK)
+    return platform.machine() == "x86_64" and os.access("/dev/kvm", os.R_OK | os.W_OK)
 
 
 def kvm_verdict() -> Path:
     """Return the file that says why /dev/kvm does not run a guest on this kernel; there is none if it does."""
-    return cache.directory() / f"kvm-fails-{cache.key(vm.qemu_version(), os.uname().release, os.uname().nodename)}"
+    return here_or_own(f"kvm-fails-{cache.key(vm.qemu_version(), os.uname().release, os.uname().nodename)}")
 
 
 def usable_kvm() -> bool:
@@ -90,18 +117,19 @@ def build(suite: str, accelerator: str, say) -> Path:
     prune(keep=[target, image.target(suite)])
     with cache.building(target, say) as scratch:
         if scratch:
-            say({"kvm": "the VM's first boot, with KVM (about 15 s)", "tcg": "the VM's first boot (about 60 s)"}[accelerator])
+            say(FIRST_BOOT[accelerator])
             shutil.copy(AGENT, scratch / "guest.py")
             freeze(scratch, image.target(suite), accelerator)
+            if accelerator == "kvm":
+                try_out(scratch)
     return target
 
 
 def freeze(directory: Path, disk: Path, accelerator: str):
     """Boot a guest, wait until it is warm, and write its memory and devices to *directory*."""
     ram, state = directory / "ram", directory / "state"
-    # Whoever has asked for more patience with a thaw (session.PATIENCE) needs it here in the same measure.
-    slower = float(os.environ.get("EBPF_LAB_PATIENCE", 60)) / 60
-    first_word, warm = (slower * seconds for seconds in PATIENCE[accelerator])
+    # Whoever has asked for more patience with a thaw needs it here in the same measure.
+    first_word, warm = (seconds * vm.ANSWER / 60 for seconds in BOOT[accelerator])
     with vm.VM(disk, directory / "guest.py", accelerator, ram) as machine:
         expect(machine, "hello", first_word)
         expect(machine, "ready", warm)
@@ -111,8 +139,19 @@ def freeze(directory: Path, disk: Path, accelerator: str):
     )
 
 
-def expect(machine: vm.VM, word: str, seconds: float):
-    """Wait for the guest to say *word*. Raises LabError when it says something else, ends, or says nothing."""
+def try_out(template: Path):
+    """Thaw a template and have a kernel probe fire in it. Raises LabError when none does."""
+    command = ["sh", "-c", 'exec python -c "$0" > /dev/null 2>&1', TRIAL]
+    with thaw(template, template, directory="/", environment={}, command=command) as machine:
+        if expect(machine, "exit", vm.ANSWER)["exit"]:
+            raise LabError("The VM started, and no kernel probe fired in it.", vm.BUILD_AGAIN)
+
+
+def expect(machine: vm.VM, word: str, seconds: float) -> dict:
+    """Return the guest's next message, which has *word* in it.
+
+    Raises LabError when it says something else, ends, or says nothing.
+    """
     try:
         message = machine.receive(timeout=seconds)
     except TimeoutError:
@@ -120,6 +159,7 @@ def expect(machine: vm.VM, word: str, seconds: float):
     if not message or word not in message:
         reason = (message or {}).get("failure") or machine.last_words() or message
         raise LabError(f"The VM did not start. It said last:\n{reason}\n", vm.BUILD_AGAIN)
+    return message
 
 
 def check(template: Path) -> dict:
@@ -134,15 +174,31 @@ def check(template: Path) -> dict:
     return made
 
 
-def thaw(template: Path, share: Path) -> vm.VM:
-    """Return a running machine made from a template. Raises LabError when the template is damaged."""
+def thaw(template: Path, share: Path, **request) -> vm.VM:
+    """Return a machine made from a template, which has been told who it is for and has begun.
+
+    *share* is the directory that it mounts, under the same path. *request* is sent on to the guest: the *directory* to
+    work in, the *environment*, and the *key* of a Jupyter connection or the *command* to run.
+    Raises LabError when the template is damaged or does not start.
+    """
     made = check(template)
     disk = cache.directory() / made["image"]
     for used in (template, disk):
         # Where several people share a cache, only its owner keeps count.
         with contextlib.suppress(OSError):
             os.utime(used)
-    return vm.VM(disk, template / "guest.py", made["accelerator"], memory(template), template / "state", share)
+    machine = vm.VM(disk, template / "guest.py", made["accelerator"], memory(template), template / "state", share)
+    try:
+        seed = base64.b64encode(os.urandom(64)).decode()
+        machine.send(time_ns=time.time_ns(), seed=seed, project=str(share), **request)
+        try:
+            expect(machine, "started", vm.ANSWER)
+        except LabError as error:
+            raise LabError(f"The lab's template {template.name} does not start.", vm.BUILD_AGAIN) from error
+    except BaseException:
+        machine.kill()
+        raise
+    return machine
 
 
 def memory(template: Path) -> Path:

@@ -17,6 +17,8 @@ from collections import deque
 from . import LabError, cache
 
 MEMORY = 1024  # MiB of guest RAM
+# Seconds that QEMU may take to answer, and a thawed machine to say that it runs; they take one or two.
+ANSWER = float(os.environ.get("EBPF_LAB_PATIENCE", 60))
 CPUS = 2  # two, so that a program can be seen running on several CPUs at once
 # QEMU keeps the code it has translated up to this size (MiB); its default takes 1 GiB, half of what Binder gives.
 TRANSLATION_CACHE = 256
@@ -60,6 +62,36 @@ def reads_without_writing() -> bool:
     return tuple(map(int, re.search(r"version (\d+)\.(\d+)", qemu_version()).groups())) >= (8, 2)
 
 
+def qemu_arguments(image, agent, accelerator, ram, thaw, share, wire: int, monitor: int) -> list[str]:
+    """Return QEMU's arguments for a guest that is to be booted or thawed; see `VM` for the paths.
+
+    *wire* and *monitor* are the file descriptors at which QEMU finds its ends of the two.
+    """
+    memory = f"memory-backend-file,id=ram,size={MEMORY}M,mem-path={option(ram)},share={'off' if thaw else 'on'}"
+    if thaw and reads_without_writing():
+        memory += ",readonly=on,rom=off"
+    return [
+        *[*ACCELERATORS[accelerator], "-object", memory],
+        *["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny"],
+        *["-kernel", f"{image}/vmlinuz", "-initrd", f"{image}/initrd", "-append", KERNEL_COMMAND_LINE],
+        *["-fw_cfg", f"name=opt/first-ebpf/guest.py,file={option(agent)}"],
+        # What a guest writes goes to a temporary file that QEMU unlinks at once; the image stays as it was built.
+        *["-drive", f"if=none,id=disk,format=qcow2,snapshot=on,file={option(image)}/disk.qcow2"],
+        *["-netdev", "user,id=net,restrict=on,ipv6=off"],
+        *["-fsdev", f"local,id=project,security_model=none,multidevs=remap,path={option(share)}"],
+        *["-chardev", f"socket,id=wire,fd={wire}"],
+        *["-chardev", "stdio,id=console,signal=off"],
+        *["-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control"],
+        *HARDWARE,
+        *(["-incoming", "defer"] if thaw else []),
+    ]
+
+
+def option(path) -> str:
+    """Return a path as a part of one of QEMU's options, where a comma begins the next part unless it is doubled."""
+    return str(path).replace(",", ",,")
+
+
 class VM:
     """A running guest.
 
@@ -79,56 +111,57 @@ class VM:
     def __init__(self, image, agent, accelerator, ram, state=None, share=None):
         self.wire, wire_end = socket.socketpair()
         self.monitor, monitor_end = socket.socketpair()
+        self.monitor.settimeout(ANSWER)
         inherited = [wire_end, monitor_end] + ([open(state, "rb")] if state else [])
+        numbers = [end.fileno() for end in inherited]
         self.console = deque(maxlen=40)
-        memory = f"memory-backend-file,id=ram,size={MEMORY}M,mem-path={ram},share={'off' if state else 'on'}"
-        if state and reads_without_writing():
-            memory += ",readonly=on,rom=off"
-        command = [
-            *["setpriv", "--pdeathsig", "KILL", "--no-new-privs"],
-            *[qemu(), *ACCELERATORS[accelerator], "-object", memory],
-            *["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny"],
-            *["-kernel", f"{image}/vmlinuz", "-initrd", f"{image}/initrd", "-append", KERNEL_COMMAND_LINE],
-            *["-fw_cfg", f"name=opt/first-ebpf/guest.py,file={agent}"],
-            # What a guest writes goes to a temporary file that QEMU unlinks at once; the image stays as it was built.
-            *["-drive", f"if=none,id=disk,format=raw,snapshot=on,file={image}/disk.ext4"],
-            *["-netdev", "user,id=net,restrict=on,ipv6=off"],
-            *["-fsdev", f"local,id=project,security_model=none,multidevs=remap,path={share or image}"],
-            *["-chardev", f"socket,id=wire,fd={wire_end.fileno()}"],
-            *["-chardev", "stdio,id=console,signal=off"],
-            *["-chardev", f"socket,id=monitor,fd={monitor_end.fileno()}", "-mon", "chardev=monitor,mode=control"],
-            *HARDWARE,
-        ]
-        if state:
-            command += ["-incoming", "defer"]
         self.process = subprocess.Popen(
-            command,
+            ["setpriv", "--pdeathsig", "KILL", "--no-new-privs", qemu()]
+            + qemu_arguments(image, agent, accelerator, ram, bool(state), share or image, *numbers[:2]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=[end.fileno() for end in inherited],
+            pass_fds=numbers,
             env={**os.environ, "TMPDIR": str(cache.own())},
         )
-        numbers = [end.fileno() for end in inherited]
-        for end in inherited:
-            end.close()
         self.lines, self.replies = self.wire.makefile("rb"), self.monitor.makefile("rb")
         self.reader = threading.Thread(target=self._read_console, daemon=True)
         self.reader.start()
-        if state:
-            self.command("qmp_capabilities")
-            self.ignore_shared_memory()
-            self.command("migrate-incoming", uri=f"fd:{numbers[-1]}")
-            while self.command("query-status")["status"] == "inmigrate":
-                time.sleep(0.005)
-            self.command("cont")
+        try:
+            for end in inherited:
+                end.close()
+            if state:
+                self._thaw(f"fd:{numbers[-1]}")
+        except BaseException:
+            self.kill()
+            raise
+
+    def _thaw(self, uri):
+        self.command("qmp_capabilities")
+        self.ignore_shared_memory()
+        self.command("migrate-incoming", uri=uri)
+        self._await("query-status", lambda status: status != "inmigrate")
+        self.command("cont")
+
+    def _await(self, question, enough):
+        """Ask the monitor until the status that it tells is *enough*, and return it. Raises LabError in the end."""
+        deadline = time.monotonic() + ANSWER
+        while not enough(status := self.command(question).get("status")):
+            if time.monotonic() > deadline:
+                raise LabError(f"QEMU still says {status!r} to {question} after {ANSWER:g} s.", BUILD_AGAIN)
+            time.sleep(0.005)
+        return status
 
     def _read_console(self):
         for line in self.process.stdout:
             self.console.append(line.decode(errors="replace").rstrip())
 
     def send(self, **message):
-        self.wire.sendall(json.dumps(message).encode() + b"\n")
+        """Tell the guest something. Raises LabError when it is gone."""
+        try:
+            self.wire.sendall(json.dumps(message).encode() + b"\n")
+        except (BrokenPipeError, ConnectionResetError):
+            raise self._ended() from None
 
     def receive(self, timeout: float | None = None) -> dict | None:
         """Return the guest's next message, or None when the guest is gone. Raises TimeoutError."""
@@ -140,7 +173,10 @@ class VM:
         return json.loads(line) if line else None
 
     def command(self, execute, descriptor: int | None = None, **arguments):
-        """Give QEMU's monitor (QMP) one command, with an open file if need be. Raises LabError when it fails."""
+        """Give QEMU's monitor (QMP) one command, with an open file if need be.
+
+        Raises LabError when it fails, or is not answered in time.
+        """
         request = json.dumps({"execute": execute, "arguments": arguments}).encode()
         try:
             socket.send_fds(self.monitor, [request], [] if descriptor is None else [descriptor])
@@ -150,9 +186,14 @@ class VM:
                     raise LabError(f"QEMU refused {execute}: {reply['error']['desc']}.", BUILD_AGAIN)
                 if "return" in reply:
                     return reply["return"]
+        except TimeoutError:
+            raise LabError(f"QEMU did not answer {execute} within {ANSWER:g} s.", "Try again.") from None
         except (BrokenPipeError, ConnectionResetError):
             pass
-        raise LabError(f"QEMU ended. It said last:\n{self.last_words()}\n", BUILD_AGAIN)
+        raise self._ended()
+
+    def _ended(self) -> LabError:
+        return LabError(f"QEMU ended. It said last:\n{self.last_words()}\n", BUILD_AGAIN)
 
     def forward(self, ports: dict[int, int]):
         """Let ports of 127.0.0.1 lead to ports of the guest. Raises LabError when another process has one of them."""
@@ -170,10 +211,8 @@ class VM:
             # QEMU's sandbox lets it start no helper program, so it is given the open file.
             self.command("getfd", file.fileno(), fdname="state")
             self.command("migrate", uri="fd:state")
-        while (status := self.command("query-migrate").get("status")) != "completed":
-            if status in ("failed", "cancelled"):
-                raise LabError("QEMU could not freeze the VM.", BUILD_AGAIN)
-            time.sleep(0.05)
+        if self._await("query-migrate", ("completed", "failed", "cancelled").__contains__) != "completed":
+            raise LabError("QEMU could not freeze the VM.", BUILD_AGAIN)
 
     def ignore_shared_memory(self):
         self.command("migrate-set-capabilities", capabilities=[{"capability": "x-ignore-shared", "state": True}])

@@ -26,7 +26,7 @@ SLIM = [f"path-exclude=/usr/share/{what}/*" for what in ("doc", "man", "info", "
 
 
 def buildah(*arguments, **options) -> subprocess.CompletedProcess:
-    storage = cache.directory() / "binder"
+    storage = cache.directory() / "first-ebpf-binder"
     command = ["buildah", "--root", storage / "storage", "--runroot", storage / "run", *arguments]
     return subprocess.run(command, check=True, text=True, **options)
 
@@ -73,7 +73,7 @@ def network_settings(folder: Path) -> list[str]:
 def build() -> None:
     """Build the image from what git would commit, as Binder does from a clone."""
     base(re.search(r"^FROM (\S+)", DOCKERFILE.read_text(), re.MULTILINE)[1])
-    with tempfile.TemporaryDirectory(dir=cache.directory(), suffix=".partial") as work:
+    with tempfile.TemporaryDirectory() as work:
         context = Path(work, "context")
         listed = ["git", "-C", cache.PROJECT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         for name in subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split("\0")[:-1]:

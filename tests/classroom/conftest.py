@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from tests.jupyter import Kernel, Server
-from tests.lab.conftest import as_user, built, end, within_reach  # noqa: F401
+from tests.lab.conftest import CACHE, COURSE, as_user, built, end, within_reach  # noqa: F401
 
 # How many run notebook 01 at once.
 NUMBER = int(os.environ.get("STUDENTS", 3))
@@ -60,7 +60,7 @@ class School:
             free = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
             ports = [server.getsockname()[1] for server in free]
         self.web = Server(f"http://127.0.0.1:{ports[0]}", secrets.token_hex(16))
-        course, config, state, self.log = folder / "course", folder / "config.py", folder / "hub", folder / "log"
+        course, config, state, self.log = folder / COURSE, folder / "config.py", folder / "hub", folder / "log"
         state.mkdir(mode=0o700)
         config.touch(mode=0o600)
         config.write_text(CONFIG.format(config=f"{course}/binder/jupyterhub_config.py", token=self.web.token, ports=ports))
@@ -68,7 +68,7 @@ class School:
             self.process = subprocess.Popen(
                 [*inside, "setpriv", "--pdeathsig", "TERM", "env", f"--chdir={state}",
                  sys.executable, "-m", "jupyterhub", "-f", config],
-                env={**os.environ, "PYTHONPATH": str(course), "EBPF_LAB_CACHE": str(folder / "cache")},
+                env={**os.environ, "PYTHONPATH": str(course), "EBPF_LAB_CACHE": str(folder / CACHE)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -15,7 +15,7 @@ import pytest
 
 from helpers.lab import cache
 from tests.jupyter import Server
-from tests.lab.conftest import memory_file
+from tests.lab.conftest import CACHE, COURSE, memory_file
 
 NOTEBOOK = "01_hello_trace_pipe.ipynb"
 
@@ -146,7 +146,7 @@ def test_another_student_reaches_nothing(students):
     files = [name for name in names if name.endswith(".json")]
     assert len(sockets) == 5 and f"kernel-{owner.kernel.id}.json" in files
     ram = memory_file(qemu)
-    (template,) = (owner.school.folder / "cache").glob("template-*")
+    (template,) = (owner.school.folder / CACHE).glob("template-*")
     code = f"FILES, SOCKETS = {files!r}, {sockets!r}\n{REACH}"
     arguments = [runtime, ram, owner.desk, template, jupyter.pid, qemu.pid]
     everything = {"list", "file", "socket", "memory", "desk", "process", "environment", "open files", "template"}
@@ -202,7 +202,7 @@ def test_kill_in_one_machine_hurts_nobody_else(students):
 
 def test_desk_keeps_the_students_work_and_gets_what_is_new(school, students):
     """A changed notebook stays, a removed one comes back, a new one is handed out, and the helpers are today's."""
-    student, course = students[-1], school.folder / "course"
+    student, course = students[-1], school.folder / COURSE
     mine, removed = student.desk / "notebooks" / NOTEBOOK, student.desk / "notebooks/02_trace_pipe_to_dataframe.ipynb"
     mine.write_text("mine")
     removed.unlink()

@@ -26,6 +26,8 @@ from helpers.lab import cache, image, serve, template
 from tests.jupyter import Server
 
 UID = 12345
+# Every path that the lab is given has a comma, of which QEMU makes something else, and a space.
+COURSE, CACHE = "the course, copied", "the cache, shared"
 # The browser tests look into JupyterLab itself, to know when it is done.
 JUPYTER_OPTIONS = ["--LabApp.expose_app_in_browser=True"]
 VENV = Path(sys.prefix)
@@ -85,7 +87,7 @@ def person(built):
         yield Person(Path.home(), cache.directory(), cache.PROJECT, ["setpriv", "--no-new-privs"])
         return
     with within_reach() as (home, inside):
-        project, directory = home / "course", home / "cache"
+        project, directory = home / COURSE, home / CACHE
         # QEMU 7.2 opens the memory file for writing even when it only reads: a copy that belongs to the user.
         subprocess.run(["cp", "-a", "--sparse=always", built, directory], check=True)
         subprocess.run(["chown", "-R", f"{UID}:{UID}", project, directory / built.name], check=True)
@@ -108,7 +110,7 @@ def within_reach(*shared: Path):
     """Put a copy of the course, the lab's cache and Python where ordinary users reach them.
 
     Gives a folder and the beginning of a command that runs in a mount namespace of its own, which ends with its first
-    process. In there ``course`` lies below the folder, and ``cache`` with the image and what is *shared* besides.
+    process. In there lie the `COURSE`, and the `CACHE` with the image and what is *shared* besides.
     """
     # Not one of pytest's: each further pytest that this user starts closes those to all others.
     folder = Path(tempfile.mkdtemp())
@@ -125,11 +127,11 @@ def within_reach(*shared: Path):
         subprocess.run([*inside, "mount", "--bind", source, target], check=True)
 
     ignore = shutil.ignore_patterns("__pycache__", ".git", ".pytest_cache")
-    shutil.copytree(cache.PROJECT, folder / "course", ignore=ignore)
+    shutil.copytree(cache.PROJECT, folder / COURSE, ignore=ignore)
     for place in (image.target(image.DEFAULT_SUITE), *shared):
-        bind(place, folder / "cache" / place.name)
+        bind(place, folder / CACHE / place.name)
     for verdict in cache.directory().glob("kvm-fails-*"):
-        shutil.copy(verdict, folder / "cache")
+        shutil.copy(verdict, folder / CACHE)
     # Python is reached under its own path, whose first folders may be closed to others.
     for parent in reversed(VENV.parents):
         if parent != Path("/") and not parent.stat().st_mode & 0o001:
@@ -161,10 +163,10 @@ def leaves_nothing(person):
 def traces(person) -> set[str]:
     found = set()
     for process in psutil.process_iter(["pid", "cmdline"]):
-        line = " ".join(process.info["cmdline"] or [])
+        line = " ".join(process.info["cmdline"] or []).replace(",,", ",")
         if str(person.cache) in line or str(person.project) in line:
             found.add(f"process {process.info['pid']}: {line[:80]}")
-    found.update(f"file {path}" for path in (person.cache / "checkpoints").rglob("*"))
+    found.update(f"file {path}" for path in (person.cache / "first-ebpf-checkpoints").rglob("*"))
     owner = person.project.stat().st_uid
     runs = Path(serve.SHORT).glob(f"{serve.RUN}[0-9]*-*")
     found.update(f"file {path}" for path in runs if path.stat().st_uid == owner)
@@ -185,7 +187,8 @@ def machines(process: psutil.Process) -> list[psutil.Process]:
 
 def memory_file(qemu: psutil.Process) -> str:
     """The file that a machine's memory is mapped from."""
-    return next(part.partition("mem-path=")[2].split(",")[0] for part in qemu.cmdline() if "mem-path=" in part)
+    found = re.search(r"mem-path=((?:[^,]|,,)*)", "\n".join(qemu.cmdline()))
+    return found[1].replace(",,", ",")
 
 
 def end(process: subprocess.Popen):

@@ -25,7 +25,7 @@ with jupyter(), Kernel() as kernel:
 @pytest.fixture
 def other_cache(person):
     """A cache directory of the person's own that holds nothing yet, on the same disk."""
-    folder = person.cache.parent / "other-cache"
+    folder = person.cache.parent / "another, cache"
     person.run("mkdir", str(folder))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -34,9 +34,9 @@ def other_cache(person):
 def copy_template(person, built, other_cache):
     """Put the disk image and a template that may be damaged into the other cache."""
     disk = image.target(image.DEFAULT_SUITE)
-    script = f"ln -s {person.cache}/{disk.name} {other_cache}; cp -a --sparse=always {person.cache}/{built.name} {other_cache}"
-    done = person.run("sh", "-c", script)
-    assert done.returncode == 0, done.stderr
+    for command in (["ln", "-s", person.cache / disk.name], ["cp", "-a", "--sparse=always", person.cache / built.name]):
+        done = person.run(*command, other_cache)
+        assert done.returncode == 0, done.stderr
     return other_cache / built.name
 
 
@@ -87,13 +87,13 @@ def without_qemu(person) -> str:
 def test_damaged_template(person, built, other_cache, damage):
     """Half a file, no file, or zeros where the guest's memory was: each is told, and building again mends it."""
     place = copy_template(person, built, other_cache)
-    script = {
-        "state": f"truncate -s 1000 {place}/state",
-        "ram": f"truncate -s 1000000 {place}/ram",
-        "made.json": f"rm {place}/made.json",
-        "memory": f"fallocate --punch-hole -o 0 -l 1073741824 {place}/ram",
+    command = {
+        "state": ["truncate", "-s", "1000", place / "state"],
+        "ram": ["truncate", "-s", "1000000", place / "ram"],
+        "made.json": ["rm", place / "made.json"],
+        "memory": ["fallocate", "--punch-hole", "-o", "0", "-l", "1073741824", place / "ram"],
     }[damage]
-    assert person.run("sh", "-c", script).returncode == 0
+    assert person.run(*command).returncode == 0
     environment = {"EBPF_LAB_CACHE": str(other_cache), "EBPF_LAB_PATIENCE": "5"}
     done = person.lab("run", "--timeout", "60", "--", "echo", "alive", environment=environment)
     assert done.returncode not in (0, 124), done.stdout
@@ -205,7 +205,7 @@ def test_disk_full_while_building(tmp_path):
         text=True,
     )
     assert "is full" in done.stderr and "EBPF_LAB_CACHE" in done.stderr and "Traceback" not in done.stderr
-    assert done.stdout.splitlines()[-1:] in ([], ["lock"]) or "partial" not in done.stdout
+    assert done.stdout.split() == ["first-ebpf-lock"]
 
 
 def test_unlocked_dependency_is_named(tmp_path):

@@ -1,0 +1,129 @@
+"""What is built lies beside other people's files, and under a name that changes with everything it is made of."""
+
+import subprocess
+
+import pytest
+
+from helpers.lab import cache, image, setup, template, vm
+
+MADE = [
+    *("image-trixie-0123456789ab", "template-trixie-tcg-0123456789ab", "python-0123456789ab"),
+    *("memory-template-trixie-kvm-0123456789ab-1795620000000000000", "image-sid-0123456789ab.partial"),
+    *("first-ebpf-binder", "first-ebpf-checkpoints", "first-ebpf-hub", "first-ebpf-workspaces"),
+]
+FILES = ["kvm-fails-0123456789ab", "first-ebpf-lock"]
+OTHERS = ["photos", "download.partial", "image-of-a-cat", "python-scripts", "binder", "lock.partial", "template-letters.partial"]
+
+
+@pytest.fixture
+def disk(tmp_path, monkeypatch):
+    """A disk of other people's, with a comma and a space in its name, that is given to the lab."""
+    folder = tmp_path / "my, disk"
+    monkeypatch.setenv("EBPF_LAB_CACHE", str(folder))
+    for name in OTHERS:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "mine").write_text("mine")
+    return folder
+
+
+def test_make_clean_leaves_other_peoples_files(disk):
+    for name in MADE:
+        (disk / name / "within").mkdir(parents=True)
+    for name in FILES:
+        (disk / name).write_text("")
+    subprocess.run(["make", "--no-print-directory", "clean"], cwd=cache.PROJECT, check=True)
+    assert {str(path.relative_to(disk)) for path in disk.rglob("*")} == {*OTHERS, *(f"{name}/mine" for name in OTHERS)}
+
+
+def test_make_clean_leaves_no_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("EBPF_LAB_CACHE", str(tmp_path / "ours"))
+    (tmp_path / "ours" / MADE[0]).mkdir(parents=True)
+    subprocess.run(["make", "--no-print-directory", "clean"], cwd=cache.PROJECT, check=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_build_removes_what_a_killed_one_left_and_nothing_else(disk):
+    killed = disk / "template-trixie-tcg-0123456789ab.partial"
+    killed.mkdir()
+    with cache.building(disk / "image-trixie-0123456789ab", print) as scratch:
+        (scratch / "file").write_text("built")
+    names = {path.name for path in disk.iterdir()}
+    assert names == {*OTHERS, "image-trixie-0123456789ab", "first-ebpf-lock"}
+
+
+def more(module, name):
+    """The same command, or part of a command, with one argument more."""
+    before = getattr(module, name)
+    return (lambda *given: [*before(*given), "-another"]) if callable(before) else type(before)([*before, "-another"])
+
+
+@pytest.mark.parametrize("name", ["qemu_arguments", "HARDWARE"])
+def test_a_machine_is_named_after_each_argument_of_qemu(disk, monkeypatch, name):
+    """Also after those that do not say which hardware there is."""
+    another_name(monkeypatch, vm, name, more(vm, name))
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value"),
+    [
+        (vm, "MEMORY", 2048),
+        (vm, "KERNEL_COMMAND_LINE", "root=/dev/vda"),
+        (vm, "ACCELERATORS", {"tcg": ["-accel", "tcg", "-cpu", "Skylake-Client"]}),
+        (vm, "qemu_version", lambda: "QEMU emulator version 99.0"),
+        (template, "AGENT", image.INIT),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_machine_is_named_after_what_it_is_made_of(disk, monkeypatch, module, name, value):
+    another_name(monkeypatch, module, name, value)
+
+
+def another_name(monkeypatch, module, name, value):
+    image.target(image.DEFAULT_SUITE).mkdir()
+    before = template.location(image.DEFAULT_SUITE, "tcg")
+    assert before == template.location(image.DEFAULT_SUITE, "tcg")
+    monkeypatch.setattr(module, name, value)
+    assert template.location(image.DEFAULT_SUITE, "tcg") != before
+
+
+@pytest.mark.parametrize("name", ["mmdebstrap", "pip", "pack", "UNREAD", "WHEELS", "DRIVERS"])
+def test_a_disk_is_named_after_each_argument(disk, monkeypatch, name):
+    before = image.target(image.DEFAULT_SUITE)
+    monkeypatch.setattr(image, name, more(image, name))
+    assert image.target(image.DEFAULT_SUITE) != before
+
+
+SCRIPTS = ["DPKG_OPTIONS", "SITE", "INITRD", "TRIM", "PYTHON", "COMPILE", "QUICK", "BOOT", "EXT4", "ARCHITECTURE"]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_disk_is_named_after_each_script(disk, monkeypatch, name):
+    before = image.target(image.DEFAULT_SUITE)
+    monkeypatch.setattr(image, name, getattr(image, name) + "another")
+    assert image.target(image.DEFAULT_SUITE) != before
+
+
+@pytest.mark.parametrize(("name", "text"), [("INIT", "#\n"), ("PRECOMPILE", "#\n"), ("FRONT", "//\n")])
+def test_a_disk_is_named_after_each_file(disk, tmp_path, monkeypatch, name, text):
+    before = image.target(image.DEFAULT_SUITE)
+    changed = tmp_path / getattr(image, name).name
+    changed.write_text(getattr(image, name).read_text() + text)
+    monkeypatch.setattr(image, name, changed)
+    assert image.target(image.DEFAULT_SUITE) != before
+
+
+def test_a_disk_is_named_after_the_packages_in_it(disk, tmp_path, monkeypatch):
+    before = image.target(image.DEFAULT_SUITE)
+    packages = tmp_path / "apt.txt"
+    packages.write_text(setup.APT_LIST.read_text() + "another   # guest\n")
+    monkeypatch.setattr(setup, "APT_LIST", packages)
+    assert image.target(image.DEFAULT_SUITE) != before
+
+
+def test_a_disk_does_not_depend_on_where_the_course_lies(disk, tmp_path, monkeypatch):
+    before = image.target(image.DEFAULT_SUITE)
+    for name in ("INIT", "PRECOMPILE", "FRONT"):
+        moved = tmp_path / getattr(image, name).name
+        moved.write_bytes(getattr(image, name).read_bytes())
+        monkeypatch.setattr(image, name, moved)
+    assert image.target(image.DEFAULT_SUITE) == before
