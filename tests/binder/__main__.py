@@ -1,14 +1,20 @@
-"""python -m tests.binder build | rehearse: what Binder does with this project, on this machine (as root).
+"""python -m tests.binder build | rehearse | cluster: what Binder and a hub on Kubernetes do with this project, on this
+machine (as root).
 
     build      the image, from binder/Dockerfile
     rehearse   a container of it, in a network of its own: the command that Binder starts, notebooks 01 and 04 through
                Jupyter's HTTP interface, both open at a time; and the times and the memory that a learner would meet
+    cluster    the container that KubeSpawner describes from binder/zero-to-jupyterhub.yaml: notebook 01 in it, as a
+               student whom JupyterHub let in
 """
 
+import contextlib
+import json
 import os
 import secrets
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 from pathlib import Path
@@ -16,7 +22,7 @@ from pathlib import Path
 import nbformat
 
 from helpers.lab import cache
-from tests.binder import build, container
+from tests.binder import build, cluster, container
 from tests.jupyter import Kernel, Server
 from tests.lab.kernels import HELLO
 
@@ -49,18 +55,7 @@ class Rehearsal:
         self.say(what, f"{value:6.1f} s{wanted}", limit is None or value <= limit * BUSY)
 
     def memory(self, what: str, memory: container.Memory):
-        self.say(what, f"{memory.most / 2**20:6.0f} MiB of {container.MEMORY // 2**20}", memory.killed() == 0)
-
-
-def answering(server: Server, said: Path) -> None:
-    """Wait until JupyterLab's page comes."""
-    for _ in range(1200):
-        try:
-            server.page("/lab")
-            return
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.05)
-    sys.exit(f"JupyterLab did not answer. The container said:\n{said.read_text()}")
+        self.say(what, f"{memory.most / 2**20:6.0f} MiB of {memory.limit // 2**20}", memory.killed() == 0)
 
 
 def run_notebook(kernel: Kernel, name: str, hear=lambda text: None, until=lambda: False) -> list[str]:
@@ -82,8 +77,8 @@ def rehearse() -> int:
     server = Server(f"http://127.0.0.1:{PORT}{base_url.rstrip('/')}", token)
     shown, errors, start = Rehearsal(), [], time.monotonic()
     print(f"A container as on Binder, on {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}:")
-    with container.running(binders_command(base_url, token)) as (memory, said):
-        answering(server, said)
+    with container.running(binders_command(base_url, token)) as (memory, said, _):
+        until(lambda: server.page("/lab"), "JupyterLab did not answer", said)
         shown.seconds("JupyterLab answers, after container start", time.monotonic() - start)
         specs = server.ask("/api/kernelspecs")
         shown.say("kernels to choose from", ", ".join(specs["kernelspecs"]), list(specs["kernelspecs"]) == ["ebpf"])
@@ -125,10 +120,79 @@ def rehearse() -> int:
     return bool(shown.failures)
 
 
+@contextlib.contextmanager
+def hub(folder: str, token: str):
+    """Give a JupyterHub as the values for Zero to JupyterHub make it; see `cluster`."""
+    kubernetes = Path(folder, "kubernetes")
+    nobody = {"name": "none", "context": {"cluster": "none", "user": "none"}}
+    address = {"name": "none", "cluster": {"server": "http://127.0.0.1:1"}}
+    users = [{"name": "none", "user": {}}]
+    kubernetes.write_text(json.dumps({"current-context": "none", "contexts": [nobody], "clusters": [address], "users": users}))
+    settings = {"REHEARSAL": folder, "REHEARSAL_TOKEN": token, "KUBECONFIG": str(kubernetes)}
+    command = [sys.executable, "-m", "jupyterhub", "-f", cluster.__file__]
+    with open(f"{folder}/hub.log", "wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env={**os.environ, **settings}, stdout=log, stderr=subprocess.STDOUT)
+    web = Server(f"http://127.0.0.1:{cluster.HUB_PORT}/hub/api", token)
+    try:
+        until(lambda: web.ask("/"), "JupyterHub did not answer", Path(folder, "hub.log"))
+        yield web
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def until(attempt, otherwise: str, said: Path | None = None):
+    """Return what *attempt* returns once a server answers, or end with a sentence and what was *said* meanwhile."""
+    for _ in range(1200):
+        try:
+            return attempt()
+        except (urllib.error.URLError, ConnectionError, FileNotFoundError):
+            time.sleep(0.05)
+    sys.exit(f"{otherwise}. {said.read_text() if said else ''}")
+
+
+def rehearse_cluster() -> int:
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    shown, student = Rehearsal(), f"/users/{cluster.STUDENT}"
+    print(f"A container of a class on Kubernetes, on {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}:")
+    with tempfile.TemporaryDirectory() as folder, hub(folder, secrets.token_hex(16)) as web:
+        web.ask(student, {})
+        token = web.ask(f"{student}/tokens", {})["token"]
+        web.ask(f"{student}/server", {})
+        file = Path(folder, "pod.json")
+        pod = json.loads(until(file.read_text, "KubeSpawner described no container"))
+        server, start = Server(f"http://127.0.0.1:{cluster.PORT}/user/{cluster.STUDENT}", token), time.monotonic()
+        with container.running([], pod) as (memory, said, first):
+            until(lambda: server.page("/api"), "The student's server did not answer", said)
+            shown.seconds("student's server answers, after container start", time.monotonic() - start)
+            status = dict(line.split(":\t", 1) for line in Path(f"/proc/{first}/status").read_text().splitlines())
+            shown.say("user", status["Uid"].split()[0], status["Uid"].split() == ["1000"] * 4)
+            shown.say("capabilities, also to gain", status["CapBnd"], int(status["CapBnd"], 16) == 0)
+            shown.say("new privileges", "none" if status["NoNewPrivs"] == "1" else "possible", status["NoNewPrivs"] == "1")
+            mounts = [line.split() for line in Path(f"/proc/{first}/mountinfo").read_text().splitlines()]
+            root = next(mount[5].split(",") for mount in mounts if mount[4] == "/")
+            shown.say("root file system", root[0], root[0] == "ro")
+            account = [mount[4] for mount in mounts if "serviceaccount" in mount[4]]
+            shown.say("service account", ", ".join(account) or "none", not account)
+            kernel, errors = Kernel(server, "notebooks/01_hello_trace_pipe.ipynb"), []
+            shown.seconds("kernel ready, after opening notebook 01", kernel.ready, KERNEL_READY)
+            start = time.monotonic()
+            errors += run_notebook(kernel, "notebooks/01_hello_trace_pipe.ipynb")
+            shown.seconds("all of notebook 01", time.monotonic() - start)
+            shown.memory("most memory", memory)
+            kernel.close()
+    shown.say("cells that went wrong", str(len(errors)), not errors)
+    for error in errors[:5]:
+        print(f"  {error}")
+    return bool(shown.failures)
+
+
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["build"]:
             sys.exit(build.build())
         case ["rehearse"]:
             sys.exit(rehearse())
+        case ["cluster"]:
+            sys.exit(rehearse_cluster())
     sys.exit(__doc__)

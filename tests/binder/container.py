@@ -1,4 +1,6 @@
-"""A container as Binder's Kubernetes starts one: runc, an ordinary user, no capability, no new privileges, 2 GB."""
+"""A container as Kubernetes starts one, by runc: Binder's (an ordinary user, no capability, no new privileges, 2 GB), or
+the one that a pod describes.
+"""
 
 import json
 import os
@@ -39,7 +41,8 @@ class Memory:
     them up to the limit when it is not.
     """
 
-    def __init__(self, group: str):
+    def __init__(self, group: str, limit: int):
+        self.limit = limit
         old, new = Path("/sys/fs/cgroup/memory", group), Path("/sys/fs/cgroup", group)
         self.directory, self.names = (old, ("total_rss", "total_shmem")) if old.exists() else (new, ("anon", "shmem"))
         self.most, self.ended = 0, threading.Event()
@@ -65,9 +68,40 @@ class Memory:
         self.thread.join()
 
 
+def as_pod(spec: dict, pod: dict, image: dict, storage: Path) -> None:
+    """Make of runc's description of a container what a cluster would make of a pod's; volumes are folders in *storage*."""
+    (notebook,) = pod["spec"]["containers"]
+    may, limits, group = notebook["securityContext"], notebook["resources"]["limits"], pod["spec"]["securityContext"]["fsGroup"]
+    spec["root"]["readonly"] = may["readOnlyRootFilesystem"]
+    spec["process"] |= {
+        "args": [*image["Entrypoint"], *notebook["args"]],
+        "env": [*image["Env"], *(f"{variable['name']}={variable['value']}" for variable in notebook["env"])],
+        "user": {"uid": may["runAsUser"], "gid": int(image["User"]), "additionalGids": [group]},
+        "noNewPrivileges": not may["allowPrivilegeEscalation"],
+    }
+    if may["capabilities"]["drop"] != ["ALL"]:
+        spec["process"]["capabilities"]["bounding"] = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_SETUID", "CAP_NET_RAW"]
+    mounts = {mount["mountPath"]: mount["name"] for mount in notebook["volumeMounts"]}
+    if pod["spec"].get("automountServiceAccountToken", True):
+        mounts["/var/run/secrets/kubernetes.io/serviceaccount"] = "token"
+    for path, name in mounts.items():
+        volume = storage / name
+        volume.mkdir()
+        os.chown(volume, 0, group)
+        volume.chmod(0o2775)
+        spec["mounts"].append({"destination": path, "source": str(volume), "type": "bind", "options": ["bind", "rw"]})
+    spec["linux"]["resources"] |= {
+        "memory": {"limit": limits["memory"], "swap": limits["memory"]},
+        "cpu": {"quota": int(limits["cpu"] * 100_000), "period": 100_000},
+    }
+
+
 @contextmanager
-def running(command: list[str]):
-    """Run a command in a container of the image: give its :class:`Memory`, and the file with what it prints."""
+def running(command: list[str], pod: dict | None = None):
+    """Run a command in a container of the image, or what a *pod* says.
+
+    Gives the container's :class:`Memory`, the file with what it prints, and the number of its first process.
+    """
     image = build.configuration()
     name = f"first-ebpf-{os.getpid()}"
     with build.container(build.NAME) as (_, root), tempfile.TemporaryDirectory() as bundle:
@@ -89,6 +123,8 @@ def running(command: list[str]):
         spec["linux"]["namespaces"] = [space for space in spec["linux"]["namespaces"] if space["type"] != "network"]
         spec["linux"] |= {"cgroupsPath": f"/{name}", "seccomp": seccomp()}
         spec["linux"]["resources"]["memory"] = {"limit": MEMORY, "swap": MEMORY}
+        if pod:
+            as_pod(spec, pod, image, Path(bundle))
         path.write_text(json.dumps(spec))
         # The container is a fresh copy of the image here: what is still on its way to the disk would slow it down.
         os.sync()
@@ -102,8 +138,9 @@ def running(command: list[str]):
         try:
             while not Path(bundle, "state", name, "state.json").exists() and process.poll() is None:
                 time.sleep(0.01)
-            memory = Memory(name)
-            yield memory, said
+            memory = Memory(name, spec["linux"]["resources"]["memory"]["limit"])
+            listed = subprocess.run([*runc, "ps", "--format=json", name], stdout=subprocess.PIPE, check=True)
+            yield memory, said, min(json.loads(listed.stdout))
         finally:
             if memory:
                 memory.end()
