@@ -72,6 +72,8 @@ def network_settings(folder: Path) -> list[str]:
 
 def build() -> None:
     """Build the image from what git would commit, as Binder does from a clone."""
+    # A build that was killed leaves containers behind, and they keep its layers.
+    buildah("rm", "--all", stdout=subprocess.DEVNULL)
     base(re.search(r"^FROM (\S+)", DOCKERFILE.read_text(), re.MULTILINE)[1])
     with tempfile.TemporaryDirectory() as work:
         context = Path(work, "context")

@@ -139,10 +139,10 @@ def test_a_machine_of_kvm_whose_trial_goes_well(built, no_machine_stays, tmp_pat
 
 
 # The launcher of a kernel, or the lab's command, for a machine whose /dev/kvm opens: all that it is told about that.
-KVM_OPENS = """\
-import sys; \
-from helpers.lab import __main__, kernel, template; \
-template.kvm_opens = lambda: True; \
+KVM_OPENS = """
+import sys
+from helpers.lab import __main__, kernel, template
+template.kvm_opens = lambda: True
 """
 
 
@@ -155,8 +155,9 @@ def trusted(person, built, tmp_path_factory):
     for command in (["ln", "-s", person.cache / disk.name], ["cp", "-a", "--sparse=always", person.cache / built.name]):
         assert person.run(*command, folder).returncode == 0
     person.python(
-        f"""{KVM_OPENS}
+        f"""
         import json
+        exec({KVM_OPENS!r})
         place = template.location("trixie", "tcg")
         place.rename(template.location("trixie", "kvm"))
         file = template.location("trixie", "kvm") / "made.json"
