@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 
-from helpers.lab import image, session, template
 from tests.compiles.compare import STOCK
 from tests.compiles.programs import GOOD, Program, body, including
 
@@ -29,6 +28,8 @@ PROGRAMS = [
 
 def table(rounds: int):
     """Measure and print. Takes root; the lab's virtual machine has to be built."""
+    from helpers.lab import image, session, template  # which the image itself does not have all for
+
     suite = session.suite()
     places = {
         "this machine": ["unshare", "--mount", "sh", "tests/in_image.sh", str(image.target(suite))],
