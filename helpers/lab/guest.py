@@ -50,7 +50,8 @@ int warm_up(struct pt_regs *ctx) {
 }
 """
 highlight(PROGRAM, CLexer(), HtmlFormatter(linenos="inline"))
-BPF(text="#include <linux/sched.h>\\n" + PROGRAM).cleanup()
+for header in ("linux/sched.h", "uapi/linux/ptrace.h"):
+    BPF(text=f"#include <{header}>\\n" + PROGRAM).cleanup()
 bpf = BPF(text=PROGRAM)
 bpf.attach_kprobe(event=bpf.get_syscall_fnname("sync"), fn_name="warm_up")
 rows = []

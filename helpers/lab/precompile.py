@@ -22,7 +22,8 @@ FOLDER = Path("/usr/local/lib/bcc")
 FRONT = Path("/usr/local/lib/libbcc.so.0")
 # The first stands for what BCC itself includes, and nothing more.
 HEADERS = [
-    "", "linux/sched.h", "linux/fs.h", "linux/blkdev.h", "linux/blk-mq.h", "linux/skbuff.h", "net/sock.h",
+    "", "uapi/linux/ptrace.h", "linux/sched.h", "linux/fs.h", "linux/blkdev.h", "linux/blk-mq.h", "linux/skbuff.h",
+    "net/sock.h",
 ]
 
 # BCC's own headers, which it keeps in its library, and by what they are recognized there.
