@@ -172,7 +172,7 @@ def become(request):
 def say_in_first_cell(shell, text):
     def say(info):
         shell.events.unregister("pre_run_cell", say)
-        print(text, file=sys.stderr)
+        print(text, file=sys.stderr, flush=True)
 
     shell.events.register("pre_run_cell", say)
 
