@@ -8,7 +8,10 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
 import websocket
+
+from helpers.lab import cache
 
 PATIENCE = 300  # seconds for one cell
 
@@ -103,3 +106,16 @@ class Kernel:
 
     def close(self):
         self.socket.close()
+
+
+def run_notebook(kernel: Kernel, name: str, hear=lambda text: None, until=lambda: False) -> list[str]:
+    """Run a notebook's cells in order, all or up to the one after which *until* is true; return what went wrong."""
+    errors = []
+    for number, cell in enumerate(nbformat.read(cache.PROJECT / name, as_version=4).cells):
+        if cell.cell_type == "code":
+            _, error = kernel.execute(cell.source, hear)
+            if bool(error) != ("raises-exception" in cell.metadata.get("tags", [])):
+                errors.append(f"{name}, cell {number}: {error or 'should have failed'}")
+            if until():
+                break
+    return errors

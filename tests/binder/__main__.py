@@ -19,15 +19,12 @@ import time
 import urllib.error
 from pathlib import Path
 
-import nbformat
-
-from helpers.lab import cache
 from tests.binder import build, cluster, container
-from tests.jupyter import Kernel, Server
+from tests.jupyter import Kernel, Server, run_notebook
 from tests.lab.kernels import HELLO
 
 PORT = 8888
-KERNEL_READY, FIRST_EVENT = 5, 12  # seconds that may pass on a quiet machine
+KERNEL_READY, FIRST_EVENT = 5, 5  # seconds that may pass on a quiet machine
 BUSY = 2  # how many times longer a busy one may take
 # BinderHub asks Python which Jupyter there is, and becomes that one.
 LAUNCHER = "import os, sys, jupyterlab.labapp; os.execvp('jupyter-lab', sys.argv)"
@@ -56,19 +53,6 @@ class Rehearsal:
 
     def memory(self, what: str, memory: container.Memory):
         self.say(what, f"{memory.most / 2**20:6.0f} MiB of {memory.limit // 2**20}", memory.killed() == 0)
-
-
-def run_notebook(kernel: Kernel, name: str, hear=lambda text: None, until=lambda: False) -> list[str]:
-    """Run a notebook's cells in order, all or up to the one after which *until* is true; return what went wrong."""
-    errors = []
-    for number, cell in enumerate(nbformat.read(cache.PROJECT / name, as_version=4).cells):
-        if cell.cell_type == "code":
-            _, error = kernel.execute(cell.source, hear)
-            if bool(error) != ("raises-exception" in cell.metadata.get("tags", [])):
-                errors.append(f"{name}, cell {number}: {error or 'should have failed'}")
-            if until():
-                break
-    return errors
 
 
 def rehearse() -> int:

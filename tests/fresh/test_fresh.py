@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.binder.__main__ import run_notebook
 from tests.fresh import machine
-from tests.jupyter import Kernel, Server
+from tests.jupyter import Kernel, Server, run_notebook
 
 SUITE = os.environ.get("EBPF_FRESH_SUITE", "trixie")
 FIRST = "notebooks/01_hello_trace_pipe.ipynb"

@@ -8,8 +8,7 @@ import sys
 import time
 from urllib.parse import parse_qs, urlsplit
 
-from tests.binder.__main__ import run_notebook
-from tests.jupyter import Kernel, Server
+from tests.jupyter import Kernel, Server, run_notebook
 
 
 def visit(address: str, name: str, first: bool) -> list[str]:

@@ -197,7 +197,7 @@ def test_a_new_cache_is_closed_to_others(person):
 def test_disk_full_while_building(tmp_path):
     small = tmp_path / "small"
     small.mkdir()
-    script = f"mount -t tmpfs -o size=30m tmpfs {small} && {sys.executable} -m helpers.lab build; ls -A {small}"
+    script = f"mount -t tmpfs -o size=30m tmpfs {small} && {sys.executable} -m helpers.lab build > {tmp_path}/said; ls -A {small}"
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script],
         env={**os.environ, "EBPF_LAB_CACHE": str(small)},

@@ -43,7 +43,7 @@ def test_disk_full_while_saving(person, small_disk, server, happened, full):
     assert save(server, path, old) is None
     before = person.run("cat", str(small_disk / "mine.ipynb")).stdout
     if full == "quite":
-        person.run("sh", "-c", f"cat /dev/zero > {small_disk}/ballast")
+        person.run("dd", "if=/dev/zero", f"of={small_disk}/ballast")
     told = save(server, path, new)
     assert "while saving file: notebooks/small-disk/mine.ipynb" in told and "No space left on device" in told
     assert person.run("cat", str(small_disk / "mine.ipynb")).stdout == before
