@@ -233,7 +233,7 @@ def _fork(function, times, rate, name, cpu, gate, opener):
         signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         _libc.prctl(PR_SET_NAME, name.encode())
-        _close_trace_pipe()
+        _close_tracing()
         os.write(writer, b"!")
         if os.read(gate, 1):  # nothing to read: the parent has gone
             os.write(writer, _work(function, times, rate, cpu, stopped).encode()[:4000])
@@ -241,11 +241,14 @@ def _fork(function, times, rate, name, cpu, gate, opener):
         os._exit(0)
 
 
-def _close_trace_pipe():
-    """In the child: trace_pipe has one reader at a time, and a copy of the parent's open file would be one."""
+def _close_tracing():
+    """In the child: let go of the parent's open files by which it reads trace_pipe and keeps programs attached.
+
+    trace_pipe has one reader at a time, and a program stays attached until every copy of its file is closed; fork(2).
+    """
     for fd in os.listdir("/proc/self/fd"):
         with suppress(OSError):
-            if os.readlink(f"/proc/self/fd/{fd}").endswith("/trace_pipe"):
+            if os.readlink(f"/proc/self/fd/{fd}").endswith(("/trace_pipe", "[perf_event]", "bpf_link", "[bpf-raw-tracepoint]")):
                 os.close(int(fd))
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from helpers import TracePipe, detach_all
 from helpers.workload import run, run_sync, start, sync_from_everywhere
+from tests.live.conftest import fire
 
 PROJECT = Path(__file__).parents[2]
 
@@ -235,3 +237,15 @@ def test_running_until_the_last_call(diary):
     assert work.running
     assert eventually(lambda: not work.running)
     assert len(diary.lines()) == 3 and work.wait().calls == 3 and not work.running
+
+
+def test_keeps_no_program_attached(load):
+    load('PROBE { bpf_trace_printk("old"); return 0; }')
+    with start("getppid", times=10**9) as work:
+        detach_all()
+        with TracePipe() as lines:
+            fire(3)
+        assert work.running
+        work.stop()
+    df = lines.to_dataframe()
+    assert not (df["message"] == "old").any()
