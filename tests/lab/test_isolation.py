@@ -240,7 +240,7 @@ def test_links_and_devices_lead_nowhere_outside_the_project(person):
         inside_said, outside_said, disk_said, *mknod_said = text.splitlines()
         assert inside_said == "secret" and outside_said == ""
         assert mknod_said == ["control"]
-        on_host = person.run("sh", "-c", f"cat trap/relative; {read}", cwd=project).stdout
+        on_host = person.run("sh", "-c", f"cd '{project}'; cat trap/relative; {read}").stdout
         assert on_host.startswith("secret") and len(on_host) > 70
         assert disk_said != on_host.removeprefix("secret").strip()
     finally:
