@@ -21,9 +21,10 @@ def as_kvm(monkeypatch, cpu):
 
 @pytest.fixture
 def no_machine_stays():
+    before = psutil.Process().children(recursive=True)
     yield
     deadline = time.monotonic() + 8
-    while left := [child for child in psutil.Process().children(recursive=True) if child.is_running()]:
+    while left := [child for child in psutil.Process().children(recursive=True) if child not in before]:
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
 
