@@ -94,14 +94,14 @@ def become_root(arguments: list[str]) -> None:
 def own_cache():
     """Use a cache of our own, in which the images and frozen machines are links to what has been built."""
     built = cache.directory()
-    for leftover in built.glob("tests-[0-9]*"):
-        if not Path("/proc", leftover.name.removeprefix("tests-")).exists():
+    for leftover in built.glob("first-ebpf-tests-[0-9]*"):
+        if not Path("/proc", leftover.name.removeprefix("first-ebpf-tests-")).exists():
             shutil.rmtree(leftover, ignore_errors=True)
-    ours = built / f"tests-{os.getpid()}"
+    ours = built / f"first-ebpf-tests-{os.getpid()}"
     ours.mkdir(mode=0o700)
     try:
-        for made in (*built.glob("image-*"), *built.glob("template-*"), *built.glob("kvm-fails-*")):
-            if made.suffix != ".partial":
+        for made in cache.ours(built):
+            if made.name.startswith(("image-", "template-", "kvm-fails-")) and made.suffix != ".partial":
                 subprocess.run(["cp", "-al", made, ours], check=True)
         os.environ["EBPF_LAB_CACHE"] = str(ours)
         os.environ.pop("EBPF_LAB_DESK", None)

@@ -228,7 +228,7 @@ def copy_memory(ram: Path, copy: Path):
 
 def prune(keep: list[Path]):
     """Remove images and templates that nothing has thawed for two weeks."""
-    for pattern in ("image-*", "template-*"):
-        for path in cache.directory().glob(pattern):
-            if path not in keep and path.is_dir() and time.time() - path.stat().st_mtime > UNUSED_FOR:
-                shutil.rmtree(path, ignore_errors=True)
+    for path in cache.ours(cache.directory()):
+        is_one = path.name.startswith(("image-", "template-"))
+        if is_one and path not in keep and time.time() - path.stat().st_mtime > UNUSED_FOR:
+            shutil.rmtree(path, ignore_errors=True)

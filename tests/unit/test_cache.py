@@ -1,5 +1,6 @@
 """What is built lies beside other people's files, and under a name that changes with everything it is made of."""
 
+import os
 import subprocess
 
 import pytest
@@ -10,9 +11,13 @@ MADE = [
     *("image-trixie-0123456789ab", "template-trixie-tcg-0123456789ab", "python-0123456789ab"),
     *("memory-template-trixie-kvm-0123456789ab-1795620000000000000", "image-sid-0123456789ab.partial"),
     *("first-ebpf-binder", "first-ebpf-checkpoints", "first-ebpf-hub", "first-ebpf-workspaces"),
+    "first-ebpf-tests-4194305",
 ]
 FILES = ["kvm-fails-0123456789ab", "first-ebpf-lock"]
-OTHERS = ["photos", "download.partial", "image-of-a-cat", "python-scripts", "binder", "lock.partial", "template-letters.partial"]
+OTHERS = [
+    *("photos", "download.partial", "image-of-a-cat", "python-scripts", "binder", "lock.partial"),
+    *("template-letters", "template-letters.partial", "tests-2024"),
+]
 
 
 @pytest.fixture
@@ -49,6 +54,16 @@ def test_a_build_removes_what_a_killed_one_left_and_nothing_else(disk):
         (scratch / "file").write_text("built")
     names = {path.name for path in disk.iterdir()}
     assert names == {*OTHERS, "image-trixie-0123456789ab", "first-ebpf-lock"}
+
+
+def test_what_nobody_has_used_goes_and_nothing_else(disk):
+    used, unused = disk / "image-trixie-0123456789ab", disk / "template-trixie-tcg-0123456789ab"
+    for folder in (used, unused):
+        folder.mkdir()
+    for folder in disk.iterdir():
+        os.utime(folder, (0, 0))
+    template.prune(keep=[used])
+    assert {path.name for path in disk.iterdir()} == {*OTHERS, used.name}
 
 
 def more(module, name):
