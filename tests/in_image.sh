@@ -2,12 +2,14 @@
 # Run a command in the lab's image, on this machine's kernel and at its speed: in_image.sh IMAGE COMMAND…, as root.
 # Start it by `unshare --mount`. The image stays as it is; its kernel's headers are found by the name of the one that runs.
 set -eu
-disk=$1/disk.ext4 project=$PWD
+project=$PWD disk=$(mktemp --tmpdir="${TMPDIR:-/var/tmp}")
+qemu-img convert -O raw "$1/disk.qcow2" "$disk"
 shift
 mount -t tmpfs tmpfs /mnt
 cd /mnt
 mkdir image changes work root
 mount -o loop,ro "$disk" image
+rm "$disk"
 mount -t overlay -o lowerdir=image,upperdir=changes,workdir=work overlay root
 for place in /proc /sys /dev "$project"; do
     mkdir -p "root$place"
