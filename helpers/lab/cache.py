@@ -24,7 +24,7 @@ OURS = re.compile(
 
 
 class Unusable(LabError):
-    """The cache directory cannot be written, or is full."""
+    """The cache directory cannot be written, or is full, or the course has changed: building something else fails, too."""
 
 
 def desk() -> Path:
@@ -126,6 +126,11 @@ def building(target: Path, say) -> Iterator[Path | None]:
             raise disk_full(target.parent, error) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def changed() -> Unusable:
+    """Return what to say when somebody has changed the course (git pull, an editor) while something was made of it."""
+    return Unusable("The course has changed while its virtual machine was being built.", "Run the same command again.")
 
 
 def disk_full(path: Path, error: OSError) -> Exception:

@@ -136,6 +136,8 @@ def ensure(suite: str = DEFAULT_SUITE, say=print) -> Path:
         with cache.building(place, say) as scratch:
             if scratch:
                 build(scratch, suite, say)
+                if target(suite) != place:
+                    raise cache.changed()
     return place
 
 
@@ -194,7 +196,7 @@ def pack(scratch: Path) -> list[str]:
 
 
 def build(scratch: Path, suite: str, say) -> None:
-    for program, package in {"mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs"}.items():
+    for program, package in {"mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs", "qemu-img": "qemu-utils"}.items():
         if not shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
             raise LabError(f"{program} is missing.", f"Install it: sudo apt-get install {package}")
 

@@ -111,17 +111,22 @@ def usable_kvm() -> bool:
 
 
 def build(suite: str, accelerator: str, say) -> Path:
-    target = location(suite, accelerator)
+    disk, target = image.target(suite), location(suite, accelerator)
+    if target is None:
+        raise cache.changed()
     if target.exists():
         return target
-    prune(keep=[target, image.target(suite)])
+    prune(keep=[target, disk])
     with cache.building(target, say) as scratch:
         if scratch:
             say(FIRST_BOOT[accelerator])
             shutil.copy(AGENT, scratch / "guest.py")
-            freeze(scratch, image.target(suite), accelerator)
+            freeze(scratch, disk, accelerator)
             if accelerator == "kvm":
                 try_out(scratch)
+            now = location(suite, accelerator)
+            if now is None or now.name != target.name:
+                raise cache.changed()
     return target
 
 

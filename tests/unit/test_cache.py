@@ -1,11 +1,12 @@
 """What is built lies beside other people's files, and under a name that changes with everything it is made of."""
 
 import os
+import shutil
 import subprocess
 
 import pytest
 
-from helpers.lab import cache, image, setup, template, vm
+from helpers.lab import LabError, cache, image, setup, template, vm
 
 MADE = [
     *("image-trixie-0123456789ab", "template-trixie-tcg-0123456789ab", "python-0123456789ab"),
@@ -133,6 +134,43 @@ def test_a_disk_is_named_after_the_packages_in_it(disk, tmp_path, monkeypatch):
     packages.write_text(setup.APT_LIST.read_text() + "another   # guest\n")
     monkeypatch.setattr(setup, "APT_LIST", packages)
     assert image.target(image.DEFAULT_SUITE) != before
+
+
+def test_a_course_that_changes_while_its_disk_is_made(disk, tmp_path, monkeypatch):
+    """Such as by git pull: what was made of both is not kept under the name of one."""
+    packages = tmp_path / "apt.txt"
+    packages.write_text(setup.APT_LIST.read_text())
+    monkeypatch.setattr(setup, "APT_LIST", packages)
+    monkeypatch.setattr(image, "build", lambda *_: packages.write_text("another   # guest\n"))
+    with pytest.raises(LabError, match="The course has changed"):
+        image.ensure()
+    assert not list(disk.glob("image-trixie-*"))
+
+
+def test_a_course_that_changes_before_its_machine_boots(disk):
+    with pytest.raises(LabError, match="The course has changed"):
+        template.build(image.DEFAULT_SUITE, "tcg", print)
+
+
+def test_a_course_that_changes_while_its_machine_boots(disk, tmp_path, monkeypatch):
+    agent = tmp_path / "guest.py"
+    agent.write_bytes(template.AGENT.read_bytes())
+    monkeypatch.setattr(template, "AGENT", agent)
+    monkeypatch.setattr(template, "freeze", lambda *_: agent.write_text(""))
+    image.target(image.DEFAULT_SUITE).mkdir()
+    with pytest.raises(LabError, match="The course has changed"):
+        template.build(image.DEFAULT_SUITE, "tcg", print)
+    assert not list(disk.glob("template-trixie-*"))
+
+
+@pytest.mark.parametrize("program", ["mmdebstrap", "mke2fs", "qemu-img"])
+def test_a_program_that_is_missing_is_named_at_once(disk, monkeypatch, program):
+    there = shutil.which
+    monkeypatch.setattr(image.shutil, "which", lambda name, **path: None if name == program else there(name, **path))
+    monkeypatch.setattr(image.causes, "run", lambda *_, **options: pytest.fail("it builds"))
+    monkeypatch.setattr(image, "gather", lambda *_: None)
+    with pytest.raises(LabError, match=f"{program} is missing"):
+        image.build(disk, image.DEFAULT_SUITE, print)
 
 
 def test_a_disk_does_not_depend_on_where_the_course_lies(disk, tmp_path, monkeypatch):
