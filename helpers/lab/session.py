@@ -35,17 +35,19 @@ def thawed(parent: int, ports: dict[int, int] | None = None, **request) -> vm.VM
         "directory": str(here if here.is_relative_to(desk) else desk),
         "environment": {"EBPF_LAB": "vm", **{name: os.environ[name] for name in PASSED_ON if name in os.environ}},
     }
-    accelerator = template.check(place)["accelerator"]
+    accelerator, failed = template.check(place)["accelerator"], None
     try:
         machine = template.thaw(place, desk, **request)
     except LabError as error:
-        if accelerator != "kvm":
+        if accelerator != "kvm" or isinstance(error, cache.Unusable):
             raise
         say(template.KVM_FAILED)
         place = template.build(suite(), "tcg", say)
         machine = template.thaw(place, desk, **request, news=template.KVM_FAILED)
-        template.distrust_kvm(error)
+        failed = error
     try:
+        if failed:
+            template.distrust_kvm(failed)
         stop_with_parent(machine, parent)
         # Not before the guest has its key: what it says to a client that connects earlier is signed with the template's.
         machine.forward(ports or {})
@@ -96,7 +98,8 @@ def run(command: list[str], timeout: float | None = None) -> int:
 
     Returns 124 when it takes longer than *timeout* seconds, as timeout(1) does.
     """
-    with thawed(os.getppid(), command=command) as machine:
+    parent = os.getppid()
+    with thawed(parent, command=command) as machine:
         clock = threading.Timer(timeout, machine.process.kill) if timeout else None
         if clock:
             clock.daemon = True
@@ -111,4 +114,6 @@ def run(command: list[str], timeout: float | None = None) -> int:
         if clock and clock.finished.is_set():
             print(f"Stopped after {timeout:g} s.", file=sys.stderr)
             return 124
+        if os.getppid() != parent:
+            raise LabError("The command was ended, as the process that started it is gone.", "Keep the terminal open.")
         raise LabError(f"The virtual machine ended by itself. It said last:\n{machine.last_words()}\n", "Run it again.")

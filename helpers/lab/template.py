@@ -228,7 +228,7 @@ def copy_memory(ram: Path, copy: Path):
         subprocess.run(command, check=True, capture_output=True, text=True)
     except subprocess.CalledProcessError as error:
         said = error.stderr.strip()
-        raise LabError(f"The lab's template cannot be copied: {said}.", "Make room for 1 GB there.") from error
+        raise cache.Unusable(f"The lab's template cannot be copied: {said}.", "Make room for 1 GB there.") from error
 
 
 def prune(keep: list[Path]):

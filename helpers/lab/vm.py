@@ -170,7 +170,8 @@ class VM:
             line = self.lines.readline()
         except ConnectionResetError:
             line = b""
-        return json.loads(line) if line else None
+        # It may end in the middle of a line.
+        return json.loads(line) if line.endswith(b"\n") else None
 
     def command(self, execute, descriptor: int | None = None, **arguments):
         """Give QEMU's monitor (QMP) one command, with an open file if need be.
