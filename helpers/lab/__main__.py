@@ -62,8 +62,8 @@ def status(suite: str) -> int:
     print(f"QEMU               {vm.qemu_version()}")
     print(f"/dev/kvm           {kvm}")
     print(f"cache              {cache.directory()}")
-    print(f"Debian image       {disk.name if disk.exists() else 'not built: python -m helpers.lab build'}")
-    print(f"frozen machine     {frozen.name if frozen else 'not built: python -m helpers.lab build'}")
+    print(f"Debian image       {disk.name if disk.exists() else 'not built: make vm'}")
+    print(f"frozen machine     {frozen.name if frozen else 'not built: make vm'}")
     if frozen:
         template.check(frozen)
     return 0

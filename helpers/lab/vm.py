@@ -7,9 +7,11 @@ import functools
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -36,7 +38,8 @@ HARDWARE = [
     *["-device", "virtio-serial", "-device", "virtserialport,chardev=wire,name=wire"],
     *["-serial", "chardev:console"],
 ]
-BUILD_AGAIN = "Build the lab's template again: python -m helpers.lab build --again"
+# Outside of its environment Debian has no command python, and no pip by which the lock is read.
+BUILD_AGAIN = f"Build the lab's template again: {shlex.quote(sys.executable)} -m helpers.lab build --again"
 # Linux panics when its check of the timer, a few milliseconds of waiting, finds a busy machine emulating it too slowly.
 KERNEL_COMMAND_LINE = (
     "root=/dev/vda ro rootfstype=ext4 fastboot init=/sbin/lab-init console=ttyS0 loglevel=4 panic=-1 net.ifnames=0 "
