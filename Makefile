@@ -57,7 +57,7 @@ rehearse: ## try the course on machines that boot, by software emulation: hours 
 	@$(PYTHON) -m tests.fresh $(OPTIONS)
 
 clean: ## remove everything that was built (in EBPF_LAB_CACHE)
-	@python3 -c "from helpers.lab import cache; cache.clean()"
+	@python3 -m helpers.lab.cache
 
 # Steps on the way, for the container.
 packages:

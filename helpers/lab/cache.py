@@ -6,7 +6,9 @@ import fcntl
 import hashlib
 import os
 import re
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,7 +39,7 @@ def directory() -> Path:
 
     It may belong to somebody else, who has built for a whole class. Raises LabError when it cannot be made.
     """
-    return made(Path(os.environ.get("EBPF_LAB_CACHE") or in_home()))
+    return made(Path(os.environ.get("EBPF_LAB_CACHE") or in_home()).absolute())
 
 
 def own() -> Path:
@@ -86,13 +88,20 @@ def ours(path: Path, ending: str = "") -> list[Path]:
 
 
 def clean():
-    """Remove everything built or written in the cache directory, and the directory when nothing else is in it."""
+    """Remove everything built or written in the cache directory, and the directory when nothing else is in it.
+
+    Raises LabError when a part of it is somebody else's, such as root's.
+    """
     path = directory()
-    for entry in ours(path):
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+    try:
+        for entry in ours(path):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+    except PermissionError as error:
+        remedy = f"Remove it as root: sudo EBPF_LAB_CACHE={shlex.quote(str(path))} make clean"
+        raise LabError(f"You may not remove all that was built in {path}.", remedy) from error
     with contextlib.suppress(OSError):
         path.rmdir()
 
@@ -141,3 +150,10 @@ def disk_full(path: Path, error: OSError) -> Exception:
         f"The disk that holds {path} is full.",
         "The lab needs 3 GB there while it builds: free some, or set EBPF_LAB_CACHE to a directory on another disk.",
     )
+
+
+if __name__ == "__main__":
+    try:
+        clean()
+    except LabError as error:
+        sys.exit(f"{error}")

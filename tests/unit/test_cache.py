@@ -48,6 +48,24 @@ def test_make_clean_leaves_no_empty_folder(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_make_clean_says_what_is_somebody_elses(disk, monkeypatch):
+    (disk / MADE[0]).mkdir()
+
+    def refuse(path):
+        raise PermissionError
+
+    monkeypatch.setattr(cache.shutil, "rmtree", refuse)
+    with pytest.raises(LabError, match=f"You may not.* sudo EBPF_LAB_CACHE='{disk}' make clean"):
+        cache.clean()
+
+
+def test_the_directory_does_not_move_with_the_current_one(tmp_path, monkeypatch):
+    """A notebook's kernel has another one than `make`."""
+    monkeypatch.setenv("EBPF_LAB_CACHE", "here")
+    monkeypatch.chdir(tmp_path)
+    assert cache.directory() == tmp_path / "here"
+
+
 def test_a_build_removes_what_a_killed_one_left_and_nothing_else(disk):
     killed = disk / "template-trixie-tcg-0123456789ab.partial"
     killed.mkdir()
