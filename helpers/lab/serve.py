@@ -81,9 +81,11 @@ def prepare() -> tuple[Path, dict[str, str]]:
     The directory carries this process's number, and the next call removes it once there is no such process.
     """
     for leftover in Path(SHORT).glob(f"{RUN}[0-9]*-*"):
-        ours = leftover.lstat().st_uid == os.geteuid()
-        if ours and not Path("/proc", leftover.name.removeprefix(RUN).partition("-")[0]).exists():
-            shutil.rmtree(leftover, ignore_errors=True)
+        # Somebody else's server may just be ending, and its directory vanish.
+        with contextlib.suppress(FileNotFoundError):
+            ours = leftover.lstat().st_uid == os.geteuid()
+            if ours and not Path("/proc", leftover.name.removeprefix(RUN).partition("-")[0]).exists():
+                shutil.rmtree(leftover, ignore_errors=True)
     directory = Path(tempfile.mkdtemp(prefix=f"{RUN}{os.getpid()}-", dir=SHORT))
     workspaces = cache.own() / "first-ebpf-workspaces"
     write_kernelspec(directory / "data")

@@ -20,7 +20,7 @@ from . import LabError, cache
 
 MEMORY = 1024  # MiB of guest RAM
 # Seconds that QEMU may take to answer, and a thawed machine to say that it runs; they take one or two.
-ANSWER = float(os.environ.get("EBPF_LAB_PATIENCE", 60))
+ANSWER = float(os.environ.get("EBPF_LAB_PATIENCE") or 60)
 CPUS = 2  # two, so that a program can be seen running on several CPUs at once
 # QEMU keeps the code it has translated up to this size (MiB); its default takes 1 GiB, half of what Binder gives.
 TRANSLATION_CACHE = 256

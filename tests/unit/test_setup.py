@@ -80,10 +80,12 @@ def test_what_runs_side_by_side_takes_as_long_as_its_longest(monkeypatch):
 
 
 def test_live_line(capsys, monkeypatch):
+    now = time.time()
+    monkeypatch.setattr(setup.time, "time", lambda: now)
     monkeypatch.setenv("COLUMNS", "70")
-    monkeypatch.setenv("EBPF_LAB_SETUP_SINCE", str(time.time() - 60))
+    monkeypatch.setenv("EBPF_LAB_SETUP_SINCE", str(now - 60))
     progress = setup.Progress(machine=True)
-    progress.apt.ended = progress.disk.began = progress.jupyter.began = time.time()
+    progress.apt.ended = progress.disk.began = progress.jupyter.began = now
     progress.draw()
     line = capsys.readouterr().err
     assert line.startswith(setup.CLEAR + "  [######--------------]  32%, about 2:10 left: JupyterLab, the virtu")
