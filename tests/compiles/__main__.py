@@ -6,6 +6,7 @@ each Debian release (the default one, or those named), as root; with --vm in its
 """
 
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -55,7 +56,7 @@ def differences(suite: str, vm: bool) -> int:
 def fetch_tools(suite: str, folder: Path):
     """Put the programs of Debian's package bpfcc-tools into a folder."""
     folder.mkdir()
-    take = f'cp -L "$1"/usr/sbin/*-bpfcc {folder}'
+    take = f'cp -L "$1"/usr/sbin/*-bpfcc {shlex.quote(str(folder))}'
     command = ["mmdebstrap", "--quiet", "--variant=extract", "--include=bpfcc-tools", f"--customize-hook={take}",
                '--aptopt=APT::Install-Recommends "false"', "--format=null", suite, "-"]
     subprocess.run(command, check=True)
