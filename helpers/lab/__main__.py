@@ -46,9 +46,12 @@ def say(text: str):
 
 def build_lab(suite: str, again: bool) -> int:
     if again:
-        if old := template.find(suite):
-            shutil.rmtree(old)
-        template.kvm_verdict().unlink(missing_ok=True)
+        try:
+            if old := template.find(suite):
+                shutil.rmtree(old)
+            template.kvm_verdict().unlink(missing_ok=True)
+        except PermissionError:
+            raise cache.unwritable(cache.directory()) from None
     print(f"The lab's virtual machine is ready: {template.ensure(suite, say)}")
     return 0
 
