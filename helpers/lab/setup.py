@@ -177,7 +177,9 @@ def ask_for_root(names: list[str]) -> None:
 def install(names: list[str], since: float) -> None:
     """Install Debian packages, as root, from lists that are no older than *since*. Raises LabError."""
     root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "apt-get", "-o", "DPkg::Lock::Timeout=120"]
+    # Causes are told from English words, which LANGUAGE would translate even where LC_ALL does not.
+    settings = ["DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "LANGUAGE=C.UTF-8"]
+    apt = [*root, "env", *settings, "apt-get", "-o", "DPkg::Lock::Timeout=120"]
     # A repository of somebody else's that does not answer is no reason to stop while Debian's does.
     fresh = Path("/var/lib/apt/lists").stat().st_mtime > since
     stale = "" if fresh else output([*apt, "-o", "APT::Update::Error-Mode=any", "update"])

@@ -52,6 +52,18 @@ def test_command_that_fails():
         causes.run([sys.executable, "-c", "print('because'); exit(3)"], "It did not work")
 
 
+def test_apt_speaks_english(tmp_path, monkeypatch):
+    """Its words are looked for. LANGUAGE is stronger than LC_ALL."""
+    monkeypatch.setenv("LANGUAGE", "de")
+    apt = tmp_path / "apt-get"
+    apt.write_text('#!/bin/sh\necho "$LC_ALL $LANGUAGE"; exit 1\n')
+    apt.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(setup.os, "geteuid", lambda: 0)
+    with pytest.raises(LabError, match="C.UTF-8 C.UTF-8"):
+        setup.install(["no-such-package"], time.time())
+
+
 def test_room(tmp_path):
     causes.enough_room({tmp_path / "not there yet": 1e-9})
     with pytest.raises(LabError, match=f"needs 2e\\+09 GB in {tmp_path} and {tmp_path} .* GB are free"):
