@@ -1,6 +1,7 @@
 """python -m helpers.lab status | build | run -- COMMAND… | open | env -- COMMAND…"""
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -79,3 +80,5 @@ if __name__ == "__main__":
         sys.exit(f"{error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        os._exit(141)  # nobody reads what is printed any more, such as head(1)

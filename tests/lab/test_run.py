@@ -34,6 +34,11 @@ def test_output_streams_while_the_command_runs(person):
     process.wait(timeout=10)
 
 
+def test_output_that_nobody_reads_any_more(person):
+    done = person.run("sh", "-c", '"$0" -m helpers.lab run -- yes | head -n 1', sys.executable)
+    assert (done.stdout, done.stderr) == ("y\n", "")
+
+
 def test_guest_is_a_stock_machine_that_can_trace(person):
     before = time.time()
     text = person.in_guest("id -u; uname -r; date +%s; python -m helpers.machine")
