@@ -26,6 +26,7 @@ from helpers import machine
 
 from . import LabError, cache, causes, choose
 
+LISTS = Path("/var/lib/apt/lists")  # of what there is; an image of a container may lack it
 APT_LIST = cache.PROJECT / "binder/apt.txt"
 # Large, and not needed before the virtual machine boots.
 LATER = {"qemu-system-x86"}
@@ -181,7 +182,7 @@ def install(names: list[str], since: float) -> None:
     settings = ["DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "LANGUAGE=C.UTF-8"]
     apt = [*root, "env", *settings, "apt-get", "-o", "DPkg::Lock::Timeout=120"]
     # A repository of somebody else's that does not answer is no reason to stop while Debian's does.
-    fresh = Path("/var/lib/apt/lists").stat().st_mtime > since
+    fresh = LISTS.exists() and LISTS.stat().st_mtime > since
     stale = "" if fresh else output([*apt, "-o", "APT::Update::Error-Mode=any", "update"])
     said = output([*apt, "install", "--yes", "--no-install-recommends", *names])
     if said and not stale and f"Unable to locate package linux-headers-{platform.release()}" in said:

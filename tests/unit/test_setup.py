@@ -60,6 +60,7 @@ def test_apt_speaks_english(tmp_path, monkeypatch):
     apt.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(setup.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(setup, "LISTS", tmp_path / "none yet")
     with pytest.raises(LabError, match="C.UTF-8 C.UTF-8"):
         setup.install(["no-such-package"], time.time())
 
