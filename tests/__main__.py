@@ -84,9 +84,8 @@ def become_root(arguments: list[str]) -> None:
         print("Some tests need root.", flush=True)
         if subprocess.run(["sudo", "-v"]).returncode:
             return
-    names = ("PATH", "PYTHONPATH", "EBPF_LAB_CACHE", "EBPF_LAB_SUITE", "EBPF_LAB_PATIENCE", "EBPF_FRESH_SUITE")
-    names += ("KNOCKS", "STUDENTS", "WHOLE", "LANG")
-    given = [f"{name}={os.environ[name]}" for name in names if name in os.environ]
+    names = ("PATH", "PYTHONPATH", "KNOCKS", "STUDENTS", "WHOLE", "LANG", "TMPDIR")
+    given = [f"{name}={value}" for name, value in os.environ.items() if name in names or name.startswith("EBPF_")]
     os.execvp("sudo", ["sudo", "env", *given, sys.executable, "-m", "tests", *arguments])
 
 

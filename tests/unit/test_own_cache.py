@@ -1,7 +1,24 @@
-"""The tests have a cache of their own, and the person's stays as it was."""
+"""The tests have a cache of their own, and the person's stays as it was; as root they are told what the person said."""
+
+import os
+import subprocess
 
 from helpers.lab import cache
+from tests import __main__ as tests
 from tests.__main__ import own_cache
+
+
+def test_root_is_told_what_the_person_said(monkeypatch):
+    """Such as where notebooks run: sudo forgets the environment."""
+    monkeypatch.setenv("EBPF_LAB", "vm")
+    monkeypatch.setenv("EBPF_LAB_CACHE", "/a path")
+    started = []
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(tests.shutil, "which", lambda name: name)
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0))
+    monkeypatch.setattr(os, "execvp", lambda program, words: started.extend(words))
+    tests.become_root(["unit"])
+    assert {"sudo", "EBPF_LAB=vm", "EBPF_LAB_CACHE=/a path"} <= set(started) and started[-3:] == ["-m", "tests", "unit"]
 
 
 def test_own_cache(tmp_path, monkeypatch):
