@@ -194,6 +194,10 @@ def test_losses_are_counted(load, told, text, submit):
     with exercise(1) as check:
         check.counts_losses(load(text), "dropped", by=calls)
     assert "The program has no array `dropped`." in told()
+    a_hash = load(declared.replace("BPF_ARRAY(dropped, u64, 1)", "BPF_HASH(dropped, u32, u64)"))
+    with exercise(1) as check:
+        check.counts_losses(a_hash, "dropped", by=calls)
+    assert "The program has no array `dropped`." in told()
 
 
 def test_which_helpers_a_program_calls(load, told):
@@ -208,13 +212,14 @@ def test_which_helpers_a_program_calls(load, told):
 def test_files_written_while_calls_were_made(tmp_path, told):
     def call(path):
         begin = time.monotonic_ns()
-        path.write_text("x")
-        os.utime(path, ns=(time.time_ns(), time.time_ns()))  # the kernel's own stamp may be some milliseconds old
+        path.write_text("x")  # its stamp may be older than `begin` by a tick of the kernel's clock
+        time.sleep(0.02)
         return pd.DataFrame({"time_ns": [begin, begin + 1], "took_ns": [time.monotonic_ns() - begin, 0]})
 
     (tmp_path / "folder").mkdir()
     before, first, second = (tmp_path / name for name in ("before", "first", "folder/second"))
     before.write_text("x")
+    time.sleep(0.02)
     frames = [call(first), call(second)]
     with exercise(1) as check:
         assert [check.files_written(tmp_path, frame) for frame in frames] == [[first], [second]]
