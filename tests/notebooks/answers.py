@@ -41,6 +41,7 @@ my_bpf.attach_kprobe(event=my_bpf.get_syscall_fnname("{call}"), fn_name="on_call
 
 PID = ", bpf_get_current_pid_tgid() >> 32"
 PIDS = "def pids(frame):\n    return "
+MS, SPAN = 'my_df = df.copy()\nmy_df["ms"] = ', '(df["time_ns"].max() - df["time_ns"].min()) / 1e6'
 FROM_TEXT = "frame['message'].str.extract(r'pid=(\\d+)', expand=False)"
 NUMBERED = says('"pid=%d"', argument=PID)
 OTHERS = "from helpers import start; others = start({!r}, times=200, rate=50, name='other')"
@@ -170,7 +171,25 @@ ANSWERS = {
         Wrong("the right name in the wrong place", "call = 'fsync'" + says('"Hello"', "fdatasync"), "gave no lines."),
         Wrong("the wrong name in the right place", "call = 'fdatasync'" + says('"Hello"', "fsync"),
               "The probe is in the right place, but that is not `fdatasync`."),
+        Wrong("all three calls", """
+detach_all()
+my_bpf, call = BPF(text=hello), "fsync"
+for name in ("syncfs", "fdatasync", "fsync"):
+    my_bpf.attach_kprobe(event=my_bpf.get_syscall_fnname(name), fn_name="hello")""", "by fdatasync should give 0"),
+        Wrong("all three, each with its object", """
+detach_all()
+call = "fsync"
+for name in ("syncfs", "fdatasync", "fsync"):
+    my_bpf = BPF(text=hello)
+    my_bpf.attach_kprobe(event=my_bpf.get_syscall_fnname(name), fn_name="hello")""", "by fdatasync should give 0"),
         Right("while another process calls fsync", "call = 'fsync'" + says('"Hello"', "fsync", after=OTHERS.format("fsync"))),
+    ],
+    "2a": [
+        Wrong("backwards", MS + '(df["time_ns"].max() - df["time_ns"]) / 1e6', "not every event has the milliseconds"),
+        Wrong("evenly spread", f"import numpy as np\n{MS}np.linspace(0, {SPAN}, len(df))", "not every event has the"),
+        Right("whole milliseconds", MS + '(df["time_ns"] - df["time_ns"].min()) // 1_000_000'),
+        Right("by a Timedelta",
+              't = pd.to_timedelta(df["time_ns"])\nmy_df = df.assign(ms=(t - t.min()) / pd.Timedelta("1ms"))'),
     ],
     "2c": [
         Wrong("the thread's number", NUMBERED + PIDS + "frame['tid']", "The processes were"),
@@ -185,6 +204,13 @@ ANSWERS = {
         Right("another wording", says(r'"process number %d\n"', argument=PID) + PIDS
               + "pd.to_numeric(frame['message'].str.split().str[-1])"),
     ],
+    "2d": [
+        Wrong("text", 'who, longest_ms = df["task"][gap_ms.idxmax()], f"{gap_ms.max():.1f}"',
+              "`longest_ms` should be a number."),
+        Wrong("a Series", 'who, longest_ms = df["task"][[gap_ms.idxmax()]], gap_ms.max()', "`who` should be a name from"),
+        Right("the largest of each", 'each = gap_ms.groupby(df["task"]).max()\nwho, longest_ms = each.idxmax(), each.max()'),
+        Right("rounded", 'who, longest_ms = df["task"][gap_ms.idxmax()], round(gap_ms.max())'),
+    ],
     "3c": [
         Wrong("a kprobe with a constant", sends("24", KPROBE, after=ON_KPROBE), "24 is right, but this probe is not a"),
         Wrong("a tracepoint with a constant", sends("24"), "24 is right, but your program should read it"),
@@ -196,13 +222,27 @@ ANSWERS = {
     ],
     "3d": [
         Wrong("a table of what was tried", "rule = {12: 12, 13: 20}.get", "For "),
+        Wrong("a longer one", "rule = lambda n: 12 if n <= 12 else 20 if n <= 20 else 28 if n <= 28 else 36", "For "),
         Right("in one line", "rule = lambda length: -(-(length + 4) // 8) * 8 - 4"),
         Right("by NumPy", "import numpy as np\ndef rule(length):\n    return np.ceil((length + 4) / 8) * 8 - 4"),
+    ],
+    "4b": [
+        Wrong("of all calls", "def late(df, ms):\n    return set(calls[calls['latency_ms'] > ms]['comm'])", "it finds "),
+        Wrong("a list", "def late(df, ms):\n    return list(df[df['latency_ns'] / 1e6 > ms]['comm'])", "`late` returns a list"),
+        Right("the longest of each", """def late(df, ms):
+    longest = df.groupby("comm", observed=True)["latency_ns"].max() / 1e6
+    return set(longest[longest > ms].index)"""),
     ],
     "4c": [
         Wrong("nanoseconds labelled ms", drawn('points.plot(seconds, together["latency_ns"], ".")'), NOT_EVERY_CALL),
         Wrong("the latencies sorted", drawn('points.plot(seconds, ms.sort_values(), ".")'), NOT_EVERY_CALL),
         Wrong("every second call", drawn('points.plot(seconds[::2], ms[::2], ".")'), NOT_EVERY_CALL),
+        Wrong("the bystander only", drawn("""
+mine = together["comm"] == "bystander"
+points.plot(seconds[mine], ms[mine], ".")"""), NOT_EVERY_CALL),
+        Wrong("a line", drawn("points.plot(seconds, ms)"), "The plot has no points, only lines or bars."),
+        Wrong("bars", drawn("points.bar(seconds, ms)"), "The plot has no points, only lines or bars."),
+        Right("a line with points on it", drawn('points.plot(seconds, ms, ".-")')),
         Right("one more line, for reference", drawn('points.plot(seconds, ms, "."); points.axhline(ms.median())')),
         Right("scatter on a log axis", drawn('points.scatter(seconds, ms); points.set_yscale("log")')),
         Right("a colour for each caller", drawn("""
@@ -217,6 +257,9 @@ points = my.plot.scatter("s", "ms", title="Next to the writer")"""),
         Wrong("an array in which nobody counts", dropped(f"{SUBMIT};"), NOBODY_READ),
         Wrong("counts every event", dropped(f"{SUBMIT}; dropped.atomic_increment(0);"), NOBODY_READ),
         Wrong("no array", "my_bpf = load(program)", "The program has no array `dropped`."),
+        Wrong("a hash", dropped(f"int key = 0; if ({SUBMIT}) dropped.atomic_increment(key);").replace(
+            "BPF_ARRAY(dropped, u64, 1)", "BPF_HASH(dropped, int, u64)"), "The program has no array `dropped`."),
+        Right("u32", dropped(f"if ({SUBMIT} == -28) dropped.increment(0);").replace("dropped, u64", "dropped, u32")),
         Right("counted on each CPU", dropped(f"int e = {SUBMIT}; if (e < 0) dropped.increment(0);", "BPF_PERCPU_ARRAY")),
     ],
     "6b": [
@@ -230,7 +273,8 @@ points = my.plot.scatter("s", "ms", title="Next to the writer")"""),
             "events.ringbuf_submit", "events_lost.atomic_increment(0); events.ringbuf_submit"),
             "Of 4,097 events that nobody read, "),
         Wrong("the thread", RESERVED.replace(" >> 32", ""), "A thread of process "),
-        Right("larger, with a time", RESERVED.replace("events, 16", "events, 64").replace(
+        Wrong("a single page", RESERVED.replace("events, 16", "events, 1"), "The ring buffer should have 16 pages, and has 1."),
+        Right("with a time", RESERVED.replace(
             "u32 cpu;", "u32 cpu; u64 time_ns;").replace("data->cpu", "data->time_ns = bpf_ktime_get_ns(); data->cpu")),
     ],
     "6c": [
