@@ -33,6 +33,7 @@ def bare():
     try:
         machine.make_root(SUITE, folder / "root")
         yield folder / "root"
+        assert str(folder) not in Path("/proc/self/mounts").read_text()
     finally:
         shutil.rmtree(folder)
 
@@ -171,7 +172,3 @@ def check(said, words, cause, happened):
         assert "network" not in said, said
     sentence = next(line for line in said.splitlines() if words[0] in line)
     happened(cause, sentence.strip()[:150])
-
-
-def teardown_module():
-    assert "first-ebpf-fresh-" not in Path("/proc/self/mounts").read_text()
