@@ -75,7 +75,7 @@ CLAIMS = {
     "05-20": "assert events.lost > 0 and fired() - before == events.received + events.lost == 20_000",
     "05-22": "assert events.to_dataframe().attrs['lost'] == events.lost",
     "05-25": "assert (sweep['received'] + sweep['lost'] == 20_000).all() "
-             "and sweep['lost'].iloc[0] > sweep['lost'].iloc[-1]",
+             "and sweep['lost'].iloc[0] > sweep['lost'].iloc[-1] == 0",  # 256 pages hold all 20,000
     "05-35": "assert (waking['received'] == 200).all() and waking['woken'].iloc[0] > waking['woken'].iloc[-1]",
     # A wake-up every 1,000 events or when half of the buffer is full, which 64 pages are not with 500 events.
     "05-37": "assert polled == {64: 0, 8: 500} and len(rows) == 500",
