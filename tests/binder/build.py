@@ -59,14 +59,18 @@ def base(name: str) -> None:
         buildah("commit", "--quiet", work, name, stdout=subprocess.DEVNULL)
 
 
-def network_settings(folder: Path) -> list[str]:
-    """Return buildah's options that let pip in the build reach what pip on this machine reaches."""
+def pip_settings(certificates: Path | str) -> str:
+    """Return a pip.conf by which pip reaches what pip on this machine reaches, trusting a file of certificates."""
     said = subprocess.run([sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True)
     found = dict(re.findall(r"^(?:global|install)\.([\w-]+)='(.*)'$", said.stdout, re.MULTILINE))
-    wanted = {key: found[key] for key in ("index-url", "trusted-host", "proxy") if key in found}
+    lines = [f"{key} = {found[key]}" for key in ("index-url", "trusted-host", "proxy") if key in found]
+    return "\n".join(["[global]", f"cert = {certificates}", *lines, ""])
+
+
+def network_settings(folder: Path) -> list[str]:
+    """Return buildah's options that let pip in the build reach what pip on this machine reaches."""
     settings = folder / "pip.conf"
-    lines = ["[global]", "cert = /run/certificates", *(f"{key} = {value}" for key, value in wanted.items())]
-    settings.write_text("\n".join(lines) + "\n")
+    settings.write_text(pip_settings("/run/certificates"))
     return [f"--volume={settings}:/etc/pip.conf:ro", f"--volume={CERTIFICATES}:/run/certificates:ro"]
 
 

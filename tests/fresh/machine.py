@@ -6,20 +6,18 @@ machine's kernel, devices and network. Takes root.
 
 import contextlib
 import os
-import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from helpers.lab import cache
+from tests.binder.build import CERTIFICATES, pip_settings
 
 ENTER = Path(__file__).with_name("enter.sh")
 USER = "learner"
 PACKAGES = ["ca-certificates", "git", "make", "python3", "sudo"]
-CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def make_root(suite: str, root: Path, packages: list[str] = PACKAGES) -> None:
@@ -46,10 +44,7 @@ def connect(root: Path) -> None:
     shutil.copy(CERTIFICATES, root / CERTIFICATES.relative_to("/"))
     for settings in Path("/etc/apt/apt.conf.d").glob("99*"):
         shutil.copy(settings, root / "etc/apt/apt.conf.d")
-    said = subprocess.run([sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True)
-    found = dict(re.findall(r"^(?:global|install)\.([\w-]+)='(.*)'$", said.stdout, re.MULTILINE))
-    lines = [f"{key} = {found[key]}" for key in ("index-url", "trusted-host", "proxy") if key in found]
-    (root / "etc/pip.conf").write_text("\n".join(["[global]", f"cert = {CERTIFICATES}", *lines, ""]))
+    (root / "etc/pip.conf").write_text(pip_settings(CERTIFICATES))
 
 
 def repository(place: Path) -> None:

@@ -312,13 +312,18 @@ def test_stop_at_every_moment():
     assert events.to_dataframe()["n"].tolist() == [1, 2, 3]
 
 
+def press_and_wait():
+    """Press ■, and wait until it has been noticed."""
+    os.kill(os.getpid(), signal.SIGINT)
+    deadline = time.monotonic() + 20
+    while not Patience.pressed and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def test_stop_while_it_ends_does_not_hide_the_loss():
     class Slow(Made):
         def finish(self):
-            os.kill(os.getpid(), signal.SIGINT)
-            deadline = time.monotonic() + 20
-            while not Patience.pressed and time.monotonic() < deadline:
-                time.sleep(0.01)
+            press_and_wait()
             super().finish()
 
     events = Collect()
@@ -343,10 +348,7 @@ def test_a_collection_in_another_thread_does_not_take_the_stop_of_this_one():
 
     class Slow(Made):
         def finish(self):
-            os.kill(os.getpid(), signal.SIGINT)
-            deadline = time.monotonic() + 20
-            while not Patience.pressed and time.monotonic() < deadline:
-                time.sleep(0.01)
+            press_and_wait()
             thread = threading.Thread(target=another)
             thread.start()
             thread.join()
