@@ -1,25 +1,50 @@
-"""What the notebooks import: ``from helpers import PerfOutput, wall_clock, …``.
+"""The map of the house, and what notebooks import: ``from helpers import PerfOutput, wall_clock, …``.
 
-Each name lives in the module beside it, and that module is loaded when the name is first asked for, so that importing
-one helper never waits for the others (a notebook in the small virtual machine would notice).
+An event's road goes from the kernel to a picture, and each room is a part of it.
+
+collect: from the kernel to a DataFrame
+    trace_pipe      `TracePipe`: the lines that bpf_trace_printk() writes
+    perf_output     `PerfOutput`: perf buffers, a ring for each CPU
+    ring_buffer     `RingBuffer`: the BPF ring buffer, one for all CPUs
+    collection      what these three share: beginning and end, the thread that reads, the progress bar, loss said aloud
+    records         the bytes of a perf buffer or a ring buffer, record by record
+    columns         events as they come, to columns of a DataFrame
+    clocks          `wall_clock`: from nanoseconds since boot to the time of day
+    interrupts      what ■ does, and when it has to wait
+    bcc_internals   what is asked of BCC beyond its documented interface
+    cleanup         `detach_all`
+draw: from a DataFrame to a picture
+    plots           timeline, rate, counts, gaps, latency, losses, arrival, live
+    style           colours, fonts, axes, units and histograms of all plots
+    show            `road`, the picture of an event's road; `show_c`, C with its lines numbered
+course: what only a lesson needs
+    exercises       `exercise`: checks an answer, and says what is missing
+    workloads       `run`, `run_sync`, `start`: processes that make system calls
+lab: where a notebook's Python runs, this machine or a small virtual machine; see `helpers.lab`
+
+Each name is loaded when it is first asked for, so that importing one never waits for the others.
 """
 
 from importlib import import_module
 
 _HOME = {
-    "PerfOutput": "perf_output",
-    "RingBuffer": "ring_buffer",
-    "TracePipe": "trace_pipe",
-    "EventsLost": "collector",
-    "wall_clock": "clock",
-    "detach_all": "cleanup",
-    "exercise": "exercises",
-    "report": "machine",
-    "road": "show",
-    "show_c": "show",
-    "run": "workload",
-    "run_sync": "workload",
-    "start": "workload",
+    "PerfOutput": "collect.perf_output",
+    "RingBuffer": "collect.ring_buffer",
+    "TracePipe": "collect.trace_pipe",
+    "EventsLost": "collect.collection",
+    "wall_clock": "collect.clocks",
+    "detach_all": "collect.cleanup",
+    "plots": "draw.plots",
+    "road": "draw.show",
+    "show_c": "draw.show",
+    "exercise": "course.exercises",
+    "Made": "course.workloads",
+    "Ran": "course.workloads",
+    "run": "course.workloads",
+    "run_sync": "course.workloads",
+    "start": "course.workloads",
+    "sync_from_everywhere": "course.workloads",
+    "report": "lab.machine",
 }
 
 __all__ = list(_HOME)
@@ -28,7 +53,8 @@ __all__ = list(_HOME)
 def __getattr__(name):
     if name not in _HOME:
         raise AttributeError(f"module 'helpers' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(f"helpers.{_HOME[name]}"), name)
+    module = import_module(f"helpers.{_HOME[name]}")
+    return module if _HOME[name].endswith(f".{name}") else getattr(module, name)
 
 
 def __dir__():

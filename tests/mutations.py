@@ -35,104 +35,104 @@ class Mutation(NamedTuple):
 MUTATIONS = [
     # helpers/: from the kernel's bytes to a plot
     Mutation(
-        "helpers/canvas.py", '"us": 1e3', '"us": 1e6',
+        "helpers/draw/style.py", '"us": 1e3', '"us": 1e6',
         "unit", "tests/unit/test_plots.py::test_durations_of_many_kinds",
     ),
     Mutation(
-        "helpers/cleanup.py", "        bpf.cleanup()\n", "        pass\n",
+        "helpers/collect/cleanup.py", "        bpf.cleanup()\n", "        pass\n",
         "host", "tests/live/test_trace_pipe.py::test_running_the_cell_twice",
     ),
     Mutation(
-        "helpers/clock.py", "(before + after) // 2", "(before + after)",
+        "helpers/collect/clocks.py", "(before + after) // 2", "(before + after)",
         "unit", "tests/unit/test_clock.py::test_now_is_now",
     ),
     Mutation(
-        "helpers/collector.py", "        elif self.lost:\n", "        elif False:\n",
+        "helpers/collect/collection.py", "        elif self.lost:\n", "        elif False:\n",
         "unit", "tests/unit/test_collector.py::test_loss_is_said_every_time",
     ),
     Mutation(
-        "helpers/columns.py", "from_codes(rank[codes],", "from_codes(codes,",
+        "helpers/collect/columns.py", "from_codes(rank[codes],", "from_codes(codes,",
         "unit", "tests/unit/test_columns.py::test_many_categories",
     ),
     Mutation(
-        "helpers/exercises.py", "self.that(found <= most,", "self.that(True,",
+        "helpers/course/exercises.py", "self.that(found <= most,", "self.that(True,",
         "host", "tests/live/test_exercise_checks.py::test_attached_twice",
     ),
     Mutation(
-        "helpers/exercises.py", "self._place[name] = value", "pass",
+        "helpers/course/exercises.py", "self._place[name] = value", "pass",
         "unit", "tests/unit/test_exercises.py::test_a_check_gives_the_learners_names_back",
     ),
     Mutation(
-        "helpers/machine.py", "if namespace == FIRST_PID_NAMESPACE:", "if True:",
+        "helpers/lab/machine.py", "if namespace == FIRST_PID_NAMESPACE:", "if True:",
         "unit", "tests/unit/test_machine.py::test_each_no_and_what_to_do",
     ),
     Mutation(
-        "helpers/machine.py", 'if mode == "confidentiality":', "if False:",
+        "helpers/lab/machine.py", 'if mode == "confidentiality":', "if False:",
         "unit", "tests/unit/test_machine.py::test_each_no_and_what_to_do",
     ),
     Mutation(
-        "helpers/patience.py", "            Patience.pressed = True\n", "            pass\n",
+        "helpers/collect/interrupts.py", "            Patience.pressed = True\n", "            pass\n",
         "unit", "tests/unit/test_collector.py::test_stop_while_it_ends_does_not_hide_the_loss",
     ),
     Mutation(
-        "helpers/patience.py", "Patience.pressed and threading.current_thread() is threading.main_thread()", "Patience.pressed",
+        "helpers/collect/interrupts.py", "Patience.pressed and threading.current_thread() is threading.main_thread()", "Patience.pressed",
         "unit", "tests/unit/test_collector.py::test_a_collection_in_another_thread_does_not_take_the_stop_of_this_one",
     ),
     Mutation(
-        "helpers/perf_output.py", "        self._tail.value = head\n", "",
+        "helpers/collect/perf_output.py", "        self._tail.value = head\n", "",
         "host", "tests/live/test_perf_output.py::test_many_events_none_lost",
     ),
     Mutation(
-        "helpers/perf_output.py", "max(self.told_lost, self._counts()[2])", "self.told_lost",
+        "helpers/collect/perf_output.py", "max(self.told_lost, self._counts()[2])", "self.told_lost",
         "host", "tests/live/test_perf_output.py::test_loss_is_exact_when_the_last_events_are_lost",
     ),
     Mutation(
-        "helpers/perf_output.py", "        if bccs:\n", "        if False:\n",
+        "helpers/collect/perf_output.py", "        if bccs:\n", "        if False:\n",
         "host", "tests/live/test_perf_output.py::test_gives_the_table_back_to_open_perf_buffer",
     ),
     Mutation(
-        "helpers/perf_output.py", "self._counts()[1] != self._counts()[1]", "True",
+        "helpers/collect/perf_output.py", "self._counts()[1] != self._counts()[1]", "True",
         "vm", "tests/live/test_machine_knocks.py::test_a_cpu_goes_and_comes_back",
     ),
     Mutation(
-        "helpers/perf_output.py", "            self._late = True\n", "",
+        "helpers/collect/perf_output.py", "            self._late = True\n", "",
         "vm", "tests/live/test_machine_knocks.py::test_a_cpu_goes_and_comes_back",
     ),
     Mutation(
-        "helpers/perf_output.py",
+        "helpers/collect/perf_output.py",
         "            self._take(cpu)\n            self._close(cpu)", "            self._close(cpu)",
         "vm", "tests/live/test_machine_knocks.py::test_what_waits_in_the_ring_of_a_cpu_that_goes",
     ),
     Mutation(
-        "helpers/plots.py", "* 1e9 / width\n", "* 1e9\n",
+        "helpers/draw/plots.py", "* 1e9 / width\n", "* 1e9\n",
         "unit", "tests/unit/test_plots.py::test_bars_add_up",
     ),
     Mutation(
-        "helpers/records.py", "rows[~discarded] if discarded.any() else rows", "rows",
+        "helpers/collect/records.py", "rows[~discarded] if discarded.any() else rows", "rows",
         "unit", "tests/unit/test_records.py::test_ringbuf_discarded_and_odd_records_at_any_place",
     ),
     Mutation(
-        "helpers/ring_buffer.py", "            self._was_full = True\n", "            pass\n",
+        "helpers/collect/ring_buffer.py", "            self._was_full = True\n", "            pass\n",
         "host", "tests/live/test_ring_buffer.py::test_full_without_a_counter_is_said",
     ),
     Mutation(
-        "helpers/ring_buffer.py", "start = begin % self._size", "start = begin % (2 * self._size)",
+        "helpers/collect/ring_buffer.py", "start = begin % self._size", "start = begin % (2 * self._size)",
         "host", "tests/live/test_ring_buffer.py::test_what_waited_before_is_thrown_away",
     ),
     Mutation(
-        "helpers/show.py", 'len(text) - len(text.lstrip("\\n")) + 1', "1",
+        "helpers/draw/show.py", 'len(text) - len(text.lstrip("\\n")) + 1', "1",
         "unit", "tests/unit/test_show.py::test_lines_have_the_compilers_numbers",
     ),
     Mutation(
-        "helpers/tables.py", "sum(counts) - self._begin", "counts[0] - self._begin",
+        "helpers/collect/bcc_internals.py", "sum(counts) - self._begin", "counts[0] - self._begin",
         "host", "tests/live/test_ring_buffer.py::test_under_overload_fired_is_received_and_lost",
     ),
     Mutation(
-        "helpers/trace_pipe.py", "    alike &= ((digits < 10) | (digits == BLANK)).all(0)\n", "",
+        "helpers/collect/trace_pipe.py", "    alike &= ((digits < 10) | (digits == BLANK)).all(0)\n", "",
         "unit", "tests/unit/test_trace_lines.py::test_odd_ones_among_usual_ones",
     ),
     Mutation(
-        "helpers/workload.py", "        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)\n", "",
+        "helpers/course/workloads.py", "        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)\n", "",
         "host", "tests/live/test_workload.py::test_children_die_with_their_parent",
     ),
     # helpers/lab/: the virtual machine from outside

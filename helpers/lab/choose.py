@@ -3,7 +3,7 @@
 import os
 from collections.abc import Collection
 
-from helpers import machine
+from helpers.lab import machine
 
 from . import LabError
 
@@ -11,7 +11,7 @@ from . import LabError
 def place(soon: Collection[str] = ()) -> str:
     """Return "host" or "vm": $EBPF_LAB, or the host where this process can trace with kernel probes there.
 
-    *soon* names checks of helpers.machine whose "no" does not count, because it is about to become a "yes".
+    *soon* names checks of helpers.lab.machine whose "no" does not count, because it is about to become a "yes".
     Raises LabError when EBPF_LAB asks for the host and something is missing on it, or asks for something else.
     """
     wanted = os.environ.get("EBPF_LAB", "")

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from helpers import machine
+from helpers.lab import machine
 
 from . import LabError, cache, causes, choose
 

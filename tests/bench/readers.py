@@ -70,7 +70,7 @@ class Producer:
 
 def frame_of(records):
     """A frame as the helpers make it, for the readers that have an array of records."""
-    from helpers.columns import Columns
+    from helpers.collect.columns import Columns
 
     columns = Columns.of(RECORD)
     columns.append(records)

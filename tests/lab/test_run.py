@@ -41,7 +41,7 @@ def test_output_that_nobody_reads_any_more(person):
 
 def test_guest_is_a_stock_machine_that_can_trace(person):
     before = time.time()
-    text = person.in_guest("id -u; uname -r; date +%s; python -m helpers.machine")
+    text = person.in_guest("id -u; uname -r; date +%s; python -m helpers.lab.machine")
     user, release, seconds, *_ = text.splitlines()
     assert user == "0" and "deb13" in release
     assert before - 1 <= int(seconds) <= time.time() + 1, "its clock is the one of the day when it was frozen"

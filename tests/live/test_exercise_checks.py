@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from helpers import exercise, run, start
-from helpers.workload import Made, Ran
+from helpers.course.workloads import Made, Ran
 from tests.live.conftest import fire
 
 PERF = """

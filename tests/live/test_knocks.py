@@ -20,7 +20,7 @@ from tests.moments import moments, press
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::helpers.collector.EventsLost"),
+    pytest.mark.filterwarnings("ignore::helpers.collect.collection.EventsLost"),
 ]
 TRACING = Path("/sys/kernel/tracing")
 

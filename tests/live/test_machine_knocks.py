@@ -12,7 +12,7 @@ from tests.live.test_knocks import PROGRAM, fired
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::helpers.collector.EventsLost"),
+    pytest.mark.filterwarnings("ignore::helpers.collect.collection.EventsLost"),
 ]
 
 
@@ -27,7 +27,7 @@ def cpu1():
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_cpu_goes_and_comes_back(load, cpu1, happened, monkeypatch, seen):
     """Seen by the collector's look for CPUs each second, or too quick for it: the loss is said to be unknown."""
-    monkeypatch.setattr("helpers.perf_output.LOOK_FOR_CPUS_SECONDS", 0.2 if seen else 1000)
+    monkeypatch.setattr("helpers.collect.perf_output.LOOK_FOR_CPUS_SECONDS", 0.2 if seen else 1000)
     bpf = load(PROGRAM)
     with PerfOutput(bpf["perf"]) as perf, RingBuffer(bpf["ring"]) as ring, TracePipe() as lines:
         finish(producer(100, cpu=1))

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from helpers import EventsLost, PerfOutput, detach_all, wall_clock
-from helpers.perf_output import PerfRings
-from helpers.records import dtype_of
-from helpers.tables import event_class
+from helpers.collect.perf_output import PerfRings
+from helpers.collect.records import dtype_of
+from helpers.collect.bcc_internals import event_class
 from tests.live.conftest import asleep, finish, fire, producer
 
 PROGRAM = """
@@ -78,7 +78,7 @@ def test_attrs(load):
 
 
 @pytest.mark.parametrize("pages", [1, 4])
-@pytest.mark.filterwarnings("ignore::helpers.collector.EventsLost")
+@pytest.mark.filterwarnings("ignore::helpers.collect.collection.EventsLost")
 def test_under_overload_fired_is_received_and_lost(load, many, pages):
     bpf = load(PROGRAM)
     with PerfOutput(bpf["events"], pages=pages) as events:

@@ -17,7 +17,7 @@ PROBE {
 """
 ASK = """
 import os
-from helpers import machine
+from helpers.lab import machine
 from helpers.lab import LabError, choose
 from tests.live.conftest import fire
 fire()

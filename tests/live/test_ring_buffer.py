@@ -69,7 +69,7 @@ def test_what_waited_before_is_thrown_away(load):
 
 
 @pytest.mark.parametrize(("pages", "counter"), [(1, "BPF_ARRAY"), (1, "BPF_PERCPU_ARRAY"), (4, "BPF_ARRAY"), (16, "BPF_ARRAY")])
-@pytest.mark.filterwarnings("ignore::helpers.collector.EventsLost")
+@pytest.mark.filterwarnings("ignore::helpers.collect.collection.EventsLost")
 def test_under_overload_fired_is_received_and_lost(load, many, pages, counter):
     bpf = load(program(pages, counter))
     cpus = sorted(os.sched_getaffinity(0))[:2]

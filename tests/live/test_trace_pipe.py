@@ -120,7 +120,7 @@ def test_two_programs_mix(load):
     assert lines.to_dataframe()["message"].value_counts().to_dict() == {"Hello World!": 4, "Second": 4}
 
 
-@pytest.mark.filterwarnings("ignore::helpers.collector.EventsLost")
+@pytest.mark.filterwarnings("ignore::helpers.collect.collection.EventsLost")
 def test_fired_is_received_and_lost(load, many, small_buffer):
     bpf = load('BPF_ARRAY(fired, u64, 1);' + HELLO.replace("{ ", "{ fired.atomic_increment(0); ", 1))
     with pytest.warns(EventsLost, match="were lost"):

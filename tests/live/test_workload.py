@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from helpers import TracePipe, detach_all
-from helpers.workload import run, run_sync, start, sync_from_everywhere
+from helpers.course.workloads import run, run_sync, start, sync_from_everywhere
 from tests.live.conftest import fire
 
 PROJECT = Path(__file__).parents[2]
@@ -220,7 +220,7 @@ def test_open_files_do_not_grow():
 @pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM])
 def test_children_die_with_their_parent(death):
     script = textwrap.dedent("""
-        from helpers.workload import start
+        from helpers.course.workloads import start
         work = start("sched_yield", times=10**12, rate=5, name=["ann", "bob"])
         print(*[pid for _, pid, _ in work._children], flush=True)
         work.wait()

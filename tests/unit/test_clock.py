@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from helpers import wall_clock
-from helpers.clock import realtime_offset_ns
+from helpers.collect.clocks import realtime_offset_ns
 
 
 def test_now_is_now():

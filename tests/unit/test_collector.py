@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 from helpers import detach_all
-from helpers.collector import Collector, EventsLost
-from helpers.columns import Columns
-from helpers.patience import Patience
+from helpers.collect.collection import Collector, EventsLost
+from helpers.collect.columns import Columns
+from helpers.collect.interrupts import Patience
 from tests.moments import moments, press
 
 EVENT = np.dtype([("n", "i8"), ("comm", "S8")])

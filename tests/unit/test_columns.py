@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import columns as columns_module
-from helpers.columns import Columns, Numbers, Strings, Text, distinct, text_of
+from helpers.collect import columns as columns_module
+from helpers.collect.columns import Columns, Numbers, Strings, Text, distinct, text_of
 
 EVENT = np.dtype({"names": ["time_ns", "pid", "comm"], "formats": ["u8", "i4", "S16"], "offsets": [0, 8, 12], "itemsize": 32})
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from helpers.exercises import exercise
-from helpers.workload import Made, Ran
+from helpers.course.exercises import exercise
+from helpers.course.workloads import Made, Ran
 
 COUNT = """
 with exercise(1, "my_df") as check:

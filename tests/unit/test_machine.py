@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers import machine
-from helpers.machine import missing_for_kprobes, report
+from helpers.lab import machine
+from helpers.lab.machine import missing_for_kprobes, report
 
 PROJECT = Path(__file__).parents[2]
 RELEASE = "6.12.94+deb13-amd64"
@@ -197,13 +197,13 @@ def test_notebook_table_escapes_and_takes_the_colours_of_the_page(good):
 
 
 def test_importing_it_is_light():
-    code = "import sys, helpers.machine; print(*sorted({'bcc', 'numpy', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    code = "import sys, helpers.lab.machine; print(*sorted({'bcc', 'numpy', 'pandas', 'matplotlib'} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", code], cwd=PROJECT, text=True).strip() == ""
 
 
 def test_this_machine_in_a_terminal():
     begin = time.monotonic()
-    done = subprocess.run([sys.executable, "-m", "helpers.machine"], cwd=PROJECT, text=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-m", "helpers.lab.machine"], cwd=PROJECT, text=True, capture_output=True)
     assert time.monotonic() - begin < 10
     assert done.returncode == (1 if missing_for_kprobes() else 0) and done.stderr == ""
     assert f"Linux {platform.release()} on" in done.stdout
@@ -215,7 +215,7 @@ def test_this_machine_for_somebody_without_rights():
     """Nobody sees the same machine, but for the files that only root may read."""
     found = machine.kprobes(Path("/")).ok, machine.tracefs(Path("/")).ok
     code = ("import os, sys; sys.path.insert(0, sys.argv[1]);"
-            "from pathlib import Path; from helpers import machine as m;"
+            "from pathlib import Path; from helpers.lab import machine as m;"
             "os.setgroups([]); os.setgid(65534); os.setuid(65534);"
             "print(m.user(Path('/')).ok, m.kprobes(Path('/')).ok, m.tracefs(Path('/')).ok)")
     if not the("/", "user").ok:

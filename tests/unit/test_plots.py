@@ -10,7 +10,7 @@ import pytest
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 
-from helpers import canvas, plots  # noqa: E402
+from helpers.draw import plots, style  # noqa: E402
 
 MILLION = 1_000_000
 
@@ -139,8 +139,8 @@ def test_titles_say_what_the_frame_says():
     df = frame(1000)
     most = df["comm"].value_counts()
     assert f"{most.iloc[0]:,} of them from {most.index[0]}" in plots.counts(df).get_title()
-    assert f"{canvas.duration(df['latency_ns'].median())}" in plots.latency(df).get_title()
-    assert canvas.duration(np.diff(df["time_ns"]).max()) in plots.gaps(df).get_title()
+    assert f"{style.duration(df['latency_ns'].median())}" in plots.latency(df).get_title()
+    assert style.duration(np.diff(df["time_ns"]).max()) in plots.gaps(df).get_title()
     assert "All 1,000 events came in the order" in plots.arrival(df).get_title()
 
 
@@ -226,8 +226,8 @@ def test_live_interrupted_before_there_is_anything_to_draw_in(monkeypatch):
 
 
 def test_units_in_words():
-    assert [canvas.duration(ns) for ns in (0, 999, 12_300, 4.5e6, 1e9, 7.2e12)] == [
+    assert [style.duration(ns) for ns in (0, 999, 12_300, 4.5e6, 1e9, 7.2e12)] == [
         "0 ns", "999 ns", "12.3 µs", "4.5 ms", "1 s", "7,200 s"]
-    assert [canvas.duration(ns) for ns in (999.6, 999_600, 999.6e9)] == ["1 µs", "1 ms", "1,000 s"]
-    assert [canvas.short(n) for n in (0, 12, 1500, 1.5e6, 2e9)] == ["0", "12", "1.5 k", "1.5 M", "2 G"]
-    assert canvas.short(999_999) == "1 M"
+    assert [style.duration(ns) for ns in (999.6, 999_600, 999.6e9)] == ["1 µs", "1 ms", "1,000 s"]
+    assert [style.short(n) for n in (0, 12, 1500, 1.5e6, 2e9)] == ["0", "12", "1.5 k", "1.5 M", "2 G"]
+    assert style.short(999_999) == "1 M"

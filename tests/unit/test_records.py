@@ -1,4 +1,4 @@
-"""Bytes made by the test, read by `helpers.records` and by a slow reader that is obviously right."""
+"""Bytes made by the test, read by `helpers.collect.records` and by a slow reader that is obviously right."""
 
 import ctypes
 import struct
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import records
-from helpers.records import distance, dtype_of, perf_records, ringbuf_records, unroll
+from helpers.collect import records
+from helpers.collect.records import distance, dtype_of, perf_records, ringbuf_records, unroll
 
 BUSY, DISCARD = 1 << 31, 1 << 30
 

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from helpers.perf_output import PerfOutput
-from helpers.ring_buffer import Ring, RingBuffer
-from helpers.tables import PERF_EVENT_ARRAY, RINGBUF
+from helpers.collect.perf_output import PerfOutput
+from helpers.collect.ring_buffer import Ring, RingBuffer
+from helpers.collect.bcc_internals import PERF_EVENT_ARRAY, RINGBUF
 
 BUSY, SIZE = 1 << 31, 1 << 16
 PRODUCER, DATA = mmap.PAGESIZE, 2 * mmap.PAGESIZE
@@ -50,7 +50,7 @@ def test_a_record_that_is_being_written_at_the_end_gets_a_moment(kernel, monkeyp
         ring.drain()
         assert values(ring) == [1]
         monkeypatch.setattr(time, "sleep", lambda seconds: ready())
-        monkeypatch.setattr("helpers.ring_buffer.LAST_RECORDS_SECONDS", 60)
+        monkeypatch.setattr("helpers.collect.ring_buffer.LAST_RECORDS_SECONDS", 60)
         ring.finish()
         assert values(ring) == [1, 2, 3] and ring.lost == 0
 

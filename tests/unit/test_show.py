@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import IPython.display
 import pytest
 
-from helpers.show import STOPS, road, show_c
+from helpers.draw.show import STOPS, road, show_c
 
 PROGRAM = '''
 int hello(void *ctx) {

@@ -1,4 +1,4 @@
-"""Lines of trace_pipe, written by the test as the kernel writes them, and taken apart by `helpers.trace_pipe.parse`."""
+"""Lines of trace_pipe, written by the test as the kernel writes them, and taken apart by `helpers.collect.trace_pipe.parse`."""
 
 import time
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.trace_pipe import Pipe, parse
+from helpers.collect.trace_pipe import Pipe, parse
 
 CPU_LOST = b"CPU:0 [LOST 123 EVENTS]\n"
 

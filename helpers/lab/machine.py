@@ -1,7 +1,7 @@
 """What this machine can do for a learner of eBPF, and what to do about each "no".
 
     report()                      a table in a notebook, plain text in a terminal
-    python -m helpers.machine     the same in a terminal; exit status 1 when something needed is missing
+    python -m helpers.lab.machine     the same in a terminal; exit status 1 when something needed is missing
     missing_for_kprobes()         the checks that stand between this machine and the course's programs
 
 Only files are read and nothing is loaded, so it is quick and needs no rights. Every function takes `root`, the

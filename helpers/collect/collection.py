@@ -24,8 +24,8 @@ from contextlib import suppress
 
 from tqdm import tqdm
 
-from helpers.clock import realtime_offset_ns
-from helpers.patience import Patience
+from helpers.collect.clocks import realtime_offset_ns
+from helpers.collect.interrupts import Patience
 
 
 class EventsLost(UserWarning):

@@ -27,7 +27,7 @@ import struct
 import sys
 from pathlib import Path
 
-from helpers.show import Shown
+from helpers.draw.show import Shown
 
 DONE, WRONG, OPEN = ("✓", "#00734F", "#E5F4EE"), ("✗", "#B84A00", "#FCEEE4"), ("○", "#57606A", "#F1F3F5")
 
@@ -164,7 +164,7 @@ class exercise:
         `by` as in `hears`.
         """
         from helpers import PerfOutput, RingBuffer
-        from helpers.tables import RINGBUF, Counter
+        from helpers.collect.bcc_internals import RINGBUF, Counter
         table, lost = bpf["events"], Counter.named(counter, bpf)
         is_array = lost and type(bpf[counter]).__name__ in ("Array", "PerCpuArray")
         self.that(is_array, f"The program has no array `{counter}`.")
@@ -184,7 +184,7 @@ class exercise:
 
         The kernel stamps files by a clock that ticks every 1 to 10 ms; twenty sales in memory take less than a tick.
         """
-        from helpers.clock import realtime_offset_ns
+        from helpers.collect.clocks import realtime_offset_ns
         offset = realtime_offset_ns()
         begin, end = calls["time_ns"].min() + offset - TICK_NS, (calls["time_ns"] + calls["took_ns"]).max() + offset
         files = [path for path in Path(folder).rglob("*") if path.is_file()]

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from helpers.collector import Collector
-from helpers.columns import Columns, Strings, Text
+from helpers.collect.collection import Collector
+from helpers.collect.columns import Columns, Strings, Text
 
 PAUSE_MS = 10
 PATIENCE = 10  # pauses

@@ -18,10 +18,10 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from helpers.collector import Collector
-from helpers.columns import Columns, Numbers
-from helpers.records import dtype_of, perf_records, unroll
-from helpers.tables import MONOTONIC, PERF_EVENT_ARRAY, check_kind, check_pages, event_class, is_gone, only_reader, table_name
+from helpers.collect.collection import Collector
+from helpers.collect.columns import Columns, Numbers
+from helpers.collect.records import dtype_of, perf_records, unroll
+from helpers.collect.bcc_internals import MONOTONIC, PERF_EVENT_ARRAY, check_kind, check_pages, event_class, is_gone, only_reader, table_name
 
 # From <linux/perf_event.h>; the bits of the attribute's flags are counted from `disabled`.
 PERF_TYPE_SOFTWARE, PERF_COUNT_SW_BPF_OUTPUT, PERF_SAMPLE_RAW = 1, 10, 1 << 10

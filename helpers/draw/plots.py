@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 
-from helpers.canvas import (COLOURS, PROCESSES, SHORT, TIMES, colour, column, duration, events, finish, groups,
+from helpers.draw.style import (COLOURS, PROCESSES, SHORT, TIMES, colour, column, duration, events, finish, groups,
                             left_out, log_histogram, mark_percentiles, nanoseconds, new_axes, percent, row_names, say,
                             short, styled, unit, whole_numbers)
 

@@ -16,10 +16,10 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from helpers.collector import Collector
-from helpers.columns import Columns
-from helpers.records import distance, dtype_of, ringbuf_records
-from helpers.tables import MONOTONIC, RINGBUF, Counter, check_kind, event_class, is_gone, only_reader, table_name
+from helpers.collect.collection import Collector
+from helpers.collect.columns import Columns
+from helpers.collect.records import distance, dtype_of, ringbuf_records
+from helpers.collect.bcc_internals import MONOTONIC, RINGBUF, Counter, check_kind, event_class, is_gone, only_reader, table_name
 
 BUSY_MS, IDLE_MS = 2, 50
 LAST_RECORDS_SECONDS = 0.1

@@ -1,0 +1,1 @@
+"""What only a lesson needs; the map of this room is in `helpers`."""
