@@ -10,7 +10,9 @@ c = get_config()  # noqa: F821
 
 for place in (cache.PROJECT, cache.directory(), sys.executable):
     if subprocess.run(["test", "-r", place], user="nobody", group="nogroup", extra_groups=[]).returncode:
-        sys.exit(f"Students cannot read {place}. Put the course where they can, in /srv say, and leave EBPF_LAB_CACHE unset.")
+        sys.exit(
+            f"Students cannot read {place}. Put the course where they can, in /srv say, and leave EBPF_LAB_CACHE unset."
+        )
 
 # Where Debian keeps the proxy's modules, also for a Node.js that is not Debian's.
 os.environ.setdefault("NODE_PATH", "/usr/share/nodejs")

@@ -184,7 +184,7 @@ class Coverage:
         at = command.index("pytest")
         inside = ["env", f"COVERAGE_FILE={self.inside}/data"] if "--" in command else []
         start = command.index("--") + 1 if inside else 0
-        return [*command[:start], *inside, *command[start:at - 1], "-m", "coverage", "run", *command[at - 1:]]
+        return [*command[:start], *inside, *command[start : at - 1], "-m", "coverage", "run", *command[at - 1 :]]
 
     def report(self):
         for task in (["combine", "--quiet", self.inside, self.outside], ["report", "--skip-empty", "--show-missing"]):

@@ -81,7 +81,9 @@ class Kernel:
         number, deadline = self.send(code), time.monotonic() + PATIENCE
         text, error, ended = "", "", set()
         while ended != {"idle", "reply"}:
-            assert time.monotonic() < deadline, f"no end after {PATIENCE} s, only {ended}, of:\n{code}\nIt printed:\n{text}"
+            assert time.monotonic() < deadline, (
+                f"no end after {PATIENCE} s, only {ended}, of:\n{code}\nIt printed:\n{text}"
+            )
             try:
                 message = json.loads(self.socket.recv())
             except websocket.WebSocketTimeoutException:

@@ -32,6 +32,7 @@ class Mutation(NamedTuple):
     test: str
 
 
+# fmt: off
 MUTATIONS = [
     # helpers/: from the kernel's bytes to a plot
     Mutation(
@@ -242,6 +243,7 @@ MUTATIONS = [
         "unit", "tests/unit/test_notebook_files.py::test_outputs_come_from_this_source[03_hello_perf_output]",
     ),
 ]
+# fmt: on
 
 
 def main(words: list[str]) -> int:
@@ -289,7 +291,7 @@ def failures(project: Path, group: str, *tests: str) -> list[str]:
     command = GROUPS[group].command
     at = max(place for place, word in enumerate(command) if word.startswith("tests/"))
     done = subprocess.run(
-        [*command[:at], *tests, *command[at + 1:]],
+        [*command[:at], *tests, *command[at + 1 :]],
         cwd=project,
         env={**os.environ, "PYTHONPATH": str(project)},
         stdout=subprocess.PIPE,

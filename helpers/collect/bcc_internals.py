@@ -30,7 +30,7 @@ def check_kind(table, kind):
     check_processor()
     if getattr(table, "ttype", None) != kind:
         found = _MACRO.get(getattr(table, "ttype", None), type(table).__name__)
-        raise TypeError(f"this reads a {_MACRO[kind]} table, as bpf[\"events\"] gives it, and not a {found}")
+        raise TypeError(f'this reads a {_MACRO[kind]} table, as bpf["events"] gives it, and not a {found}')
     check_open(table.bpf)
 
 
@@ -98,8 +98,8 @@ def event_class(table):
         f"BCC cannot describe the field {' or '.join(named)!r} of type {kind!r}. Give it a plain type in the C struct, "
         f"such as u32, or declare the struct by hand and pass it:\n\n"
         "    class Event(ctypes.Structure):\n"
-        f"        _fields_ = [..., (\"{named[0] if named else 'field'}\", ctypes.c_uint32), ...]\n\n"
-        f"    {'RingBuffer' if table.ttype == RINGBUF else 'PerfOutput'}(bpf[\"{name}\"], event=Event)"
+        f'        _fields_ = [..., ("{named[0] if named else "field"}", ctypes.c_uint32), ...]\n\n'
+        f'    {"RingBuffer" if table.ttype == RINGBUF else "PerfOutput"}(bpf["{name}"], event=Event)'
     )
 
 

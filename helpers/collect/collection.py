@@ -152,7 +152,9 @@ class Collector:
             self._warn(f"events of {channel.name} may have been lost, and nobody counted them: {channel.advice}")
         elif self.lost:
             share = self.lost / (self.lost + self.received)
-            self._warn(f"{self.lost:,} of {self.lost + self.received:,} events ({share:.2%}) were lost: {channel.advice}")
+            self._warn(
+                f"{self.lost:,} of {self.lost + self.received:,} events ({share:.2%}) were lost: {channel.advice}"
+            )
         if channel.odd:
             sizes = ", ".join(f"{count:,} of up to {size} bytes" for size, count in channel.odd.items())
             problem = f"{channel.name}: {sizes} do not fit the event's struct of {channel.event_size} bytes"
@@ -204,11 +206,21 @@ class Collector:
         total = until if isinstance(until, int) else seconds
         layout = "{percentage:3.0f}% |{bar:30}| {desc}" if total else "{desc}"
         # A size, because tqdm would ask the terminal behind Jupyter for its own, which may have none and so no room.
-        with Bar(total=total, desc=self._drain.channel.name, file=sys.stdout, disable=not seen, leave=False,
-                 bar_format=layout, ncols=80, nrows=20) as bar:
+        with Bar(
+            total=total,
+            desc=self._drain.channel.name,
+            file=sys.stdout,
+            disable=not seen,
+            leave=False,
+            bar_format=layout,
+            ncols=80,
+            nrows=20,
+        ) as bar:
             while True:
                 elapsed, received = time.monotonic() - begin, self.received
-                bar.set_description_str(f"{self._drain.channel.name}: {received:,} events, {elapsed:.1f} s", refresh=False)
+                bar.set_description_str(
+                    f"{self._drain.channel.name}: {received:,} events, {elapsed:.1f} s", refresh=False
+                )
                 bar.n = min(received if total is until else elapsed, total or 0)
                 bar.refresh()
                 if seconds is not None and elapsed >= seconds:

@@ -21,7 +21,16 @@ import numpy as np
 from helpers.collect.collection import Collector
 from helpers.collect.columns import Columns, Numbers
 from helpers.collect.records import dtype_of, perf_records, unroll
-from helpers.collect.bcc_internals import MONOTONIC, PERF_EVENT_ARRAY, check_kind, check_pages, event_class, is_gone, only_reader, table_name
+from helpers.collect.bcc_internals import (
+    MONOTONIC,
+    PERF_EVENT_ARRAY,
+    check_kind,
+    check_pages,
+    event_class,
+    is_gone,
+    only_reader,
+    table_name,
+)
 
 # From <linux/perf_event.h>; the bits of the attribute's flags are counted from `disabled`.
 PERF_TYPE_SOFTWARE, PERF_COUNT_SW_BPF_OUTPUT, PERF_SAMPLE_RAW = 1, 10, 1 << 10
@@ -115,7 +124,9 @@ class PerfRings:
                 if error.errno == errno.ENODEV:
                     continue
                 raise
-            if lib.bpf_update_elem(self._table_fd, ctypes.byref(ctypes.c_int(cpu)), ctypes.byref(ctypes.c_int(ring.fd)), 0):
+            if lib.bpf_update_elem(
+                self._table_fd, ctypes.byref(ctypes.c_int(cpu)), ctypes.byref(ctypes.c_int(ring.fd)), 0
+            ):
                 raise OSError(ctypes.get_errno(), f"no entry for CPU {cpu} in {self.name}")
         self._poll = select.poll()
         for ring in self._rings.values():
@@ -223,13 +234,24 @@ class PerfRing:
 def perf_event_open(cpu, watermark):
     """A file descriptor for what BPF programs submit on one CPU; it wakes its reader after `watermark` bytes."""
     attributes = struct.pack(
-        "IIQQQQQIIQ", PERF_TYPE_SOFTWARE, 64, PERF_COUNT_SW_BPF_OUTPUT, 1, PERF_SAMPLE_RAW,
-        PERF_FORMAT_TOTAL_TIME_RUNNING | PERF_FORMAT_LOST, WATERMARK, watermark, 0, 0,
+        "IIQQQQQIIQ",
+        PERF_TYPE_SOFTWARE,
+        64,
+        PERF_COUNT_SW_BPF_OUTPUT,
+        1,
+        PERF_SAMPLE_RAW,
+        PERF_FORMAT_TOTAL_TIME_RUNNING | PERF_FORMAT_LOST,
+        WATERMARK,
+        watermark,
+        0,
+        0,
     )
     libc = ctypes.CDLL(None, use_errno=True)
     any_process, no_group = -1, -1
     fd = libc.syscall(PERF_EVENT_OPEN, attributes, any_process, cpu, no_group, PERF_FLAG_FD_CLOEXEC)
     if fd < 0:
         error = ctypes.get_errno()
-        raise OSError(error, f"perf_event_open on CPU {cpu}: {os.strerror(error)} (it needs root and Linux 6.0 or newer)")
+        raise OSError(
+            error, f"perf_event_open on CPU {cpu}: {os.strerror(error)} (it needs root and Linux 6.0 or newer)"
+        )
     return fd

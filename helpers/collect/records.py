@@ -70,7 +70,9 @@ def _flat(kind, name, offset):
         for base in reversed(kind.__mro__):
             for member, member_kind, *bits in base.__dict__.get("_fields_", ()):
                 if bits:
-                    raise TypeError(f"field {name + member!r} is a bit field, which has no column: declare a whole integer")
+                    raise TypeError(
+                        f"field {name + member!r} is a bit field, which has no column: declare a whole integer"
+                    )
                 at = offset + getattr(kind, member).offset
                 inner = issubclass(member_kind, (ctypes.Structure, ctypes.Union))
                 prefix = name if member in anonymous else name + member + "." * inner
@@ -108,10 +110,10 @@ def unroll(ring, tail, head):
     if length > len(ring):
         raise ValueError(f"{length} bytes between tail and head, in a ring of {len(ring)}")
     start = tail % len(ring)
-    first = ring[start:start + length]
+    first = ring[start : start + length]
     if len(first) == length:
         return first.copy()
-    return np.concatenate([first, ring[:length - len(first)]])
+    return np.concatenate([first, ring[: length - len(first)]])
 
 
 def perf_records(data, dtype):
@@ -156,7 +158,7 @@ def ringbuf_records(data, dtype):
             runs.append(rows[~discarded] if discarded.any() else rows)
             at += count * step
             continue
-        header, = struct.unpack_from("<I", data, at)
+        (header,) = struct.unpack_from("<I", data, at)
         length = header & ~(RINGBUF_BUSY | RINGBUF_DISCARD)
         size = 8 + -(-length // 8) * 8
         if header & RINGBUF_BUSY or size > end - at:
@@ -173,7 +175,7 @@ def _leading(headers, fits):
     """How many headers at the front fit. Looks further ahead the longer it goes well, so odd records stay cheap."""
     done, window = 0, 64
     while done < len(headers):
-        good = fits(headers[done:done + window])
+        good = fits(headers[done : done + window])
         first_bad = int(good.argmin())
         if not good[first_bad]:
             return done + first_bad

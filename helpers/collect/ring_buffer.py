@@ -19,7 +19,16 @@ import numpy as np
 from helpers.collect.collection import Collector
 from helpers.collect.columns import Columns
 from helpers.collect.records import distance, dtype_of, ringbuf_records
-from helpers.collect.bcc_internals import MONOTONIC, RINGBUF, Counter, check_kind, event_class, is_gone, only_reader, table_name
+from helpers.collect.bcc_internals import (
+    MONOTONIC,
+    RINGBUF,
+    Counter,
+    check_kind,
+    event_class,
+    is_gone,
+    only_reader,
+    table_name,
+)
 
 BUSY_MS, IDLE_MS = 2, 50
 LAST_RECORDS_SECONDS = 0.1
@@ -84,9 +93,13 @@ class Ring:
         self.event_size = dtype.itemsize
         self.table = Columns.of(dtype)
         self.lost, self.odd = 0, {}
-        self.advice = "give the buffer more pages in the C program, or fire less" if self._counter else (
-            f"it ran full. Count losses in the C program: BPF_ARRAY({name}_lost, u64, 1); and, where ringbuf_output() does not "
-            f"return 0 or ringbuf_reserve() returns NULL, {name}_lost.atomic_increment(0);"
+        self.advice = (
+            "give the buffer more pages in the C program, or fire less"
+            if self._counter
+            else (
+                f"it ran full. Count losses in the C program: BPF_ARRAY({name}_lost, u64, 1); and, where ringbuf_output() does not "
+                f"return 0 or ringbuf_reserve() returns NULL, {name}_lost.atomic_increment(0);"
+            )
         )
 
     def __enter__(self):
@@ -141,7 +154,7 @@ class Ring:
         begin = self._consumer.value
         start = begin % self._size
         length = distance(begin, int(self._producer[0]))
-        found = ringbuf_records(self._data[start:start + length], self._dtype)
+        found = ringbuf_records(self._data[start : start + length], self._dtype)
         runs = [np.array(run) for run in found.runs]
         self._consumer.value = begin + found.consumed
         # A record found no room only if, before the line above, one more would not have fitted.

@@ -33,9 +33,9 @@ HEADER = re.compile(
     re.DOTALL,
 )
 LOST = re.compile(rb"CPU:\d+ \[LOST (?:(\d+) )?EVENTS\]")
-FIELDS = np.dtype([
-    ("task", "S16"), ("tid", "i4"), ("cpu", "i2"), ("flags", "S8"), ("time_ns", "i8"), ("function", "S64"),
-])
+FIELDS = np.dtype(
+    [("task", "S16"), ("tid", "i4"), ("cpu", "i2"), ("flags", "S8"), ("time_ns", "i8"), ("function", "S64")]
+)
 
 
 class TracePipe(Collector):
@@ -198,8 +198,14 @@ def parse(text):
             skip = row + 1 if match else -1
         if match:
             time_ns = int(match["seconds"]) * 10**9 + int(match["micros"]) * 1000
-            fields[row] = (match["task"], int(match["tid"]), int(match["cpu"]), match["flags"] or b"", time_ns,
-                           match["function"] or b"")
+            fields[row] = (
+                match["task"],
+                int(match["tid"]),
+                int(match["cpu"]),
+                match["flags"] or b"",
+                time_ns,
+                match["function"] or b"",
+            )
             messages[row] = match["message"]
             whole[row], last = True, row
         elif loss := LOST.fullmatch(line):
@@ -214,7 +220,9 @@ def parse(text):
 def _those_like_the_first(lines):
     """Fields and messages of the lines that look like the first whole header, and which lines those are (bool array)."""
     fields = np.zeros(len(lines), FIELDS)
-    layout = next((match for match in map(HEADER.fullmatch, lines) if match and match["flags"] and match["function"]), None)
+    layout = next(
+        (match for match in map(HEADER.fullmatch, lines) if match and match["flags"] and match["function"]), None
+    )
     if layout is None:
         return fields, [b""] * len(lines), np.zeros(len(lines), bool)
     begin = layout.start("message")
@@ -232,7 +240,9 @@ def _those_like_the_first(lines):
     tid, cpu, seconds, micros = map(_number, np.split(digits, np.cumsum([end - first for first, end in spans])[:-1]))
     fields["task"] = np.ascontiguousarray(bytes_[:, :16]).view("S16")[:, 0]
     fields["tid"], fields["cpu"], fields["function"] = tid, cpu, layout["function"]
-    fields["flags"] = np.ascontiguousarray(bytes_[:, slice(*layout.span("flags"))]).view(f"S{len(layout['flags'])}")[:, 0]
+    fields["flags"] = np.ascontiguousarray(bytes_[:, slice(*layout.span("flags"))]).view(f"S{len(layout['flags'])}")[
+        :, 0
+    ]
     fields["time_ns"] = seconds * 10**9 + micros * 1000
     return fields, [line[begin:] for line in lines], alike
 

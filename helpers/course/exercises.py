@@ -65,8 +65,11 @@ class exercise:
         elif kind is _Missing:
             self._say(WRONG, "not right yet", str(error))
         else:
-            self._say(WRONG, "not right yet", f"Your answer could not be checked, because of an error: "
-                      f"{kind.__name__}: {error}")
+            self._say(
+                WRONG,
+                "not right yet",
+                f"Your answer could not be checked, because of an error: {kind.__name__}: {error}",
+            )
         return True
 
     def _give_names_back(self):
@@ -86,8 +89,11 @@ class exercise:
     def has_columns(self, df, *columns, rows=None):
         """`df` is a DataFrame with these columns, and `rows` rows (any number but zero when None)."""
         import pandas as pd
-        self.that(isinstance(df, pd.DataFrame),
-                  f"This should be a DataFrame (what `to_dataframe()` returns), but it is {_a(df)}.")
+
+        self.that(
+            isinstance(df, pd.DataFrame),
+            f"This should be a DataFrame (what `to_dataframe()` returns), but it is {_a(df)}.",
+        )
         missing = [name for name in columns if name not in df]
         self.that(not missing, f"The frame has no column {_listed(missing)}; it has {_listed(df.columns)}.")
         self.that(len(df), "The frame has the right columns but no rows: no event came while it was being collected.")
@@ -96,10 +102,14 @@ class exercise:
     def is_plot(self, ax):
         """`ax` is an Axes with something drawn in it, a title, and a label on each axis."""
         from matplotlib.axes import Axes
+
         self.that(isinstance(ax, Axes), f"This should be an Axes (what a plot function returns), but it is {_a(ax)}.")
         self.that(ax.has_data(), "Nothing has been drawn in the plot.")
-        for what, words in (("title", ax.get_title() + ax.get_title("left")), ("label on the x axis", ax.get_xlabel()),
-                            ("label on the y axis", ax.get_ylabel())):
+        for what, words in (
+            ("title", ax.get_title() + ax.get_title("left")),
+            ("label on the x axis", ax.get_xlabel()),
+            ("label on the y axis", ax.get_ylabel()),
+        ):
             self.that(words.strip(), f"The plot has no {what}.")
 
     def hears(self, bpf, table="events", each=1, by=None):
@@ -110,6 +120,7 @@ class exercise:
         `tid` cannot tell who called; it may have up to half as many events more.
         """
         from helpers import PerfOutput, RingBuffer
+
         self._is_alive(bpf)
         try:
             collector = {"PerfEventArray": PerfOutput, "RingBuf": RingBuffer}.get(type(bpf[table]).__name__)
@@ -125,6 +136,7 @@ class exercise:
     def prints(self, bpf, text="", each=1, by=None):
         """Like `hears`, for the lines with `text` in them that the program writes to trace_pipe."""
         from helpers import TracePipe
+
         self._is_alive(bpf)
         with TracePipe() as lines:
             self._make_calls(by)
@@ -165,6 +177,7 @@ class exercise:
         """
         from helpers import PerfOutput, RingBuffer
         from helpers.collect.bcc_internals import RINGBUF, Counter
+
         table, lost = bpf["events"], Counter.named(counter, bpf)
         is_array = lost and type(bpf[counter]).__name__ in ("Array", "PerCpuArray")
         self.that(is_array, f"The program has no array `{counter}`.")
@@ -176,8 +189,10 @@ class exercise:
             made = by(calls)
             channel.finish()
             missing, counted = made.calls - channel.table.rows, lost.value()
-        self.that(missing == counted, f"Of {made.calls:,} events that nobody read, {missing:,} were lost, but `{counter}` "
-                  f"grew by {counted:,}.")
+        self.that(
+            missing == counted,
+            f"Of {made.calls:,} events that nobody read, {missing:,} were lost, but `{counter}` grew by {counted:,}.",
+        )
 
     def files_written(self, folder, calls):
         """Paths in a folder of the files last written while the calls in a frame (`time_ns`, `took_ns`) were made.
@@ -185,6 +200,7 @@ class exercise:
         The kernel stamps files by a clock that ticks every 1 to 10 ms; twenty sales in memory take less than a tick.
         """
         from helpers.collect.clocks import realtime_offset_ns
+
         offset = realtime_offset_ns()
         begin, end = calls["time_ns"].min() + offset - TICK_NS, (calls["time_ns"] + calls["took_ns"]).max() + offset
         files = [path for path in Path(folder).rglob("*") if path.is_file()]
@@ -192,11 +208,13 @@ class exercise:
 
     def _is_alive(self, bpf):
         from bcc import BPF
+
         self.that(isinstance(bpf, BPF), f"This should be what `BPF(text=…)` returns, but it is {_a(bpf)}.")
         self.that(bpf.module, "This BPF object has been cleaned up: run the cell with your answer again.")
 
     def _make_calls(self, by):
         from helpers import run_sync
+
         self.made = (by or run_sync)(random.randint(3, 7))
 
     def _without_bystanders(self, df, each):
@@ -212,17 +230,24 @@ class exercise:
         most = expected if who_is_known else expected * 3 // 2
         self.that(found or not expected, f"{calls} gave no {what}. Is the program attached, and to the right function?")
         self.that(found >= expected, f"{calls} should give {expected} {what}, but only {found} came.")
-        self.that(found <= most, f"{calls} should give {expected} {what}, but {found} came. "
-                  "Is an older program still attached? Call detach_all() before BPF(…).")
+        self.that(
+            found <= most,
+            f"{calls} should give {expected} {what}, but {found} came. "
+            "Is an older program still attached? Call detach_all() before BPF(…).",
+        )
 
     def _say(self, state, verdict, words):
         mark, strong, pale = state
         head = f"Exercise {self.number}: {verdict}."
         code = r"<code style='color:#1F2328;background:none'>\1</code>"
         body = re.sub("`([^`]+)`", code, html.escape(words))
-        Shown(f"{mark} {head} {words}".rstrip(), html=(
-            f'<div style="border-left:5px solid {strong};background:{pale};color:#1F2328;padding:.5em .8em">'
-            f'<b style="color:{strong}">{mark} {html.escape(head)}</b> {body}</div>')).show()
+        Shown(
+            f"{mark} {head} {words}".rstrip(),
+            html=(
+                f'<div style="border-left:5px solid {strong};background:{pale};color:#1F2328;padding:.5em .8em">'
+                f'<b style="color:{strong}">{mark} {html.escape(head)}</b> {body}</div>'
+            ),
+        ).show()
 
 
 def _instructions(bpf):

@@ -248,7 +248,9 @@ def _close_tracing():
     """
     for fd in os.listdir("/proc/self/fd"):
         with suppress(OSError):
-            if os.readlink(f"/proc/self/fd/{fd}").endswith(("/trace_pipe", "[perf_event]", "bpf_link", "[bpf-raw-tracepoint]")):
+            if os.readlink(f"/proc/self/fd/{fd}").endswith(
+                ("/trace_pipe", "[perf_event]", "bpf_link", "[bpf-raw-tracepoint]")
+            ):
                 os.close(int(fd))
 
 
@@ -284,6 +286,7 @@ def _function(call):
         def write_and_flush():
             os.pwrite(file.fileno(), b"x", 0)
             flush(file.fileno())
+
         return write_and_flush
     plain = {"sync": os.sync, "getppid": os.getppid, "sched_yield": os.sched_yield}
     if call not in plain:

@@ -22,9 +22,30 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 
-from helpers.draw.style import (COLOURS, PROCESSES, SHORT, TIMES, colour, column, duration, events, finish, groups,
-                            left_out, log_histogram, mark_percentiles, nanoseconds, new_axes, percent, row_names, say,
-                            short, styled, unit, whole_numbers)
+from helpers.draw.style import (
+    COLOURS,
+    PROCESSES,
+    SHORT,
+    TIMES,
+    colour,
+    column,
+    duration,
+    events,
+    finish,
+    groups,
+    left_out,
+    log_histogram,
+    mark_percentiles,
+    nanoseconds,
+    new_axes,
+    percent,
+    row_names,
+    say,
+    short,
+    styled,
+    unit,
+    whole_numbers,
+)
 
 TICKS_AT_MOST = 3000  # a timeline of more events counts them into bins
 BINS = 120
@@ -95,8 +116,13 @@ def rate(df, by=None, time=None, ax=None):
     ax.set_ylim(0)
     ax.yaxis.set_major_formatter(SHORT)
     peak = per_second.sum(axis=0).max()
-    return finish(ax, f"{short(len(times) * 1e9 / span)} events a second on average, {short(peak)} at the peak",
-                  f"time since the first event ({name})", f"events per second (in {duration(width)})", grid="y")
+    return finish(
+        ax,
+        f"{short(len(times) * 1e9 / span)} events a second on average, {short(peak)} at the peak",
+        f"time since the first event ({name})",
+        f"events per second (in {duration(width)})",
+        grid="y",
+    )
 
 
 @styled()
@@ -128,9 +154,13 @@ def gaps(df, time=None, ax=None):
     if not between.any():
         return say(ax, f"{events(len(times))} at one moment: no gaps to show")
     log_histogram(ax, [between], [None])
-    return finish(ax, f"Half the gaps are under {duration(np.median(between))}, the longest {duration(between.max())}",
-                  "from one event to the next (log scale)" + left_out(between),
-                  "number of gaps", grid="y")
+    return finish(
+        ax,
+        f"Half the gaps are under {duration(np.median(between))}, the longest {duration(between.max())}",
+        "from one event to the next (log scale)" + left_out(between),
+        "number of gaps",
+        grid="y",
+    )
 
 
 @styled()
@@ -171,8 +201,10 @@ def losses(table, received="received", lost="lost", ax=None):
     number in `attrs["lost"]`; where that is None, nobody knows, and the bar says so.
     """
     if isinstance(table, dict):
-        table = pd.DataFrame({received: [len(df) for df in table.values()],
-                              lost: [df.attrs.get("lost") for df in table.values()]}, index=list(table))
+        table = pd.DataFrame(
+            {received: [len(df) for df in table.values()], lost: [df.attrs.get("lost") for df in table.values()]},
+            index=list(table),
+        )
     got = table[column(table, received, (), "received")].to_numpy("float64")
     unknown = table[column(table, lost, (), "lost")].isna().to_numpy()
     gone = table[lost].fillna(0).to_numpy("float64")
@@ -183,16 +215,22 @@ def losses(table, received="received", lost="lost", ax=None):
     ax.barh(rows, got, height=0.7, color=COLOURS[0], label="received")
     bars = ax.barh(rows, gone, left=got, height=0.7, color=COLOURS[1], hatch="///", edgecolor="white", label="lost")
     share = gone / np.maximum(got + gone, 1)
-    ax.bar_label(bars, ["loss unknown" if dark else f"{percent(part)} lost" for dark, part in zip(unknown, share)],
-                 padding=4)
+    ax.bar_label(
+        bars, ["loss unknown" if dark else f"{percent(part)} lost" for dark, part in zip(unknown, share)], padding=4
+    )
     row_names(ax, [str(label) for label in table.index])
     ax.set_xlim(0, (got + gone).max() * 1.35)
     ax.xaxis.set_major_locator(whole_numbers())
     ax.xaxis.set_major_formatter(SHORT)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     worst, index = share.argmax(), table.index.name or ""
-    title = (f"{percent(share[worst])} lost with {table.index[worst]} {index}" if share[worst] else
-             "Nobody knows how much was lost" if unknown.any() else f"Nothing lost of {events(int(got.sum()))}")
+    title = (
+        f"{percent(share[worst])} lost with {table.index[worst]} {index}"
+        if share[worst]
+        else "Nobody knows how much was lost"
+        if unknown.any()
+        else f"Nothing lost of {events(int(got.sum()))}"
+    )
     return finish(ax, title, "number of events fired", index, grid="x")
 
 
@@ -207,14 +245,17 @@ def arrival(df, time=None, ax=None):
     size, name = unit(np.ptp(times))
     for chosen, label, paint in ((~late, "in order", COLOURS[0]), (late, "after a later one", COLOURS[1])):
         where = np.flatnonzero(chosen)
-        where = where[::max(1, len(where) // TICKS_AT_MOST)]
+        where = where[:: max(1, len(where) // TICKS_AT_MOST)]
         since_first = (times[where] - times.min()) / size
         ax.plot(where, since_first, ".", markersize=5, color=paint, label=label, rasterized=True)
     if late.any():
         ax.legend(markerscale=2.5)
     ax.xaxis.set_major_formatter(SHORT)
-    title = (f"{late.sum():,} of {events(len(times))} came after a later one" if late.any() else
-             f"All {events(len(times))} came in the order they happened")
+    title = (
+        f"{late.sum():,} of {events(len(times))} came after a later one"
+        if late.any()
+        else f"All {events(len(times))} came in the order they happened"
+    )
     return finish(ax, title, "row in the frame (order of arrival)", f"time of the event ({name})", grid="both")
 
 
@@ -228,6 +269,7 @@ def live(draw, seconds=None, until=None, every=0.5):
     ...     live(lambda ax: plots.rate(events.to_dataframe(), ax=ax), until=lambda: not work.running)
     """
     from IPython.display import display
+
     begin = clock.monotonic()
     figure = plt.figure(figsize=(5.8, 3.4), layout="constrained")
     plt.close(figure)  # or the notebook would show it once more at the end of the cell
@@ -262,5 +304,5 @@ def _round_step(ns):
 
 def _most(rows, labels, word):
     """Say which row has the most events: "109 of them by sync". The row "others" does not count."""
-    sizes = np.bincount(rows, minlength=len(labels))[:len(labels) - ("others" in labels[-1:])]
+    sizes = np.bincount(rows, minlength=len(labels))[: len(labels) - ("others" in labels[-1:])]
     return f"{sizes.max():,} of them {word} {labels[sizes.argmax()]}"

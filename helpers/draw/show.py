@@ -35,6 +35,7 @@ class Shown:
     def show(self):
         """Show it now, wherever in a cell this stands."""
         from IPython.display import display
+
         display(self)
 
 
@@ -83,11 +84,15 @@ def show_c(text, mark=()):
     longest = max(map(len, lines), default=0)
     rows = "\n".join(
         f'<span style="background:{"#FFF3B0" if n in mark else "none"}"><span style="color:#6E7781;user-select:none">'
-        f'{n:{width + 1}}  </span>{row}{" " * (longest + 1 - len(line))}</span>'
-        for n, line, row in zip(numbers, lines, code.splitlines()))
-    Shown(plain, html='<pre style="color:#1F2328;background:#F6F8FA;border:1px solid #D0D7DE;border-radius:6px;'
-          'padding:.5em 0;overflow-x:auto;white-space:pre;font-family:monospace;line-height:1.4">'
-          f'{rows}</pre>').show()
+        f"{n:{width + 1}}  </span>{row}{' ' * (longest + 1 - len(line))}</span>"
+        for n, line, row in zip(numbers, lines, code.splitlines())
+    )
+    Shown(
+        plain,
+        html='<pre style="color:#1F2328;background:#F6F8FA;border:1px solid #D0D7DE;border-radius:6px;'
+        'padding:.5em 0;overflow-x:auto;white-space:pre;font-family:monospace;line-height:1.4">'
+        f"{rows}</pre>",
+    ).show()
 
 
 def _road_svg(here):
@@ -97,12 +102,16 @@ def _road_svg(here):
         x, y = 10 + number % 4 * 122, 34 + number // 4 * 74
         strong, pale = (_KERNEL, _KERNEL_PALE) if stop in IN_KERNEL else (_USER, _USER_PALE)
         marked = stop in here
-        boxes.append(f'<rect x="{x}" y="{y}" width="108" height="44" rx="7" fill="{strong if marked else pale}" '
-                     f'stroke="{strong}" stroke-width="{3 if marked else 1.5}"/>')
+        boxes.append(
+            f'<rect x="{x}" y="{y}" width="108" height="44" rx="7" fill="{strong if marked else pale}" '
+            f'stroke="{strong}" stroke-width="{3 if marked else 1.5}"/>'
+        )
         boxes.append(f'<text x="{x + 54}" y="{y + 27}" fill="{"#FFF" if marked else "#000"}">{stop}</text>')
         if marked:
-            boxes.append(f'<text x="{x + 54}" y="{y + 60 if number > 3 else y - 8}" font-size="13" '
-                         f'font-weight="bold" fill="{strong}">{"▲" if number > 3 else "▼"} you are here</text>')
+            boxes.append(
+                f'<text x="{x + 54}" y="{y + 60 if number > 3 else y - 8}" font-size="13" '
+                f'font-weight="bold" fill="{strong}">{"▲" if number > 3 else "▼"} you are here</text>'
+            )
         if number not in (3, 7):
             arrows.append(f'<path d="M{x + 109} {y + 22}h8"/>')
     return (
@@ -113,8 +122,9 @@ def _road_svg(here):
         '<rect width="494" height="204" rx="10" fill="#FFF"/>'
         '<g font-family="system-ui, sans-serif" font-size="15" text-anchor="middle">'
         '<g fill="none" stroke="#555" stroke-width="1.5" marker-end="url(#head)">'
-        f'{"".join(arrows)}</g>{"".join(boxes)}'
+        f"{''.join(arrows)}</g>{''.join(boxes)}"
         f'<g font-size="13" text-anchor="start"><rect x="12" y="182" width="12" height="12" rx="2" fill="{_KERNEL}"/>'
         '<text x="30" y="193" fill="#333">in the kernel</text>'
         f'<rect x="130" y="182" width="12" height="12" rx="2" fill="{_USER}"/>'
-        '<text x="148" y="193" fill="#333">in user space</text></g></g></svg>')
+        '<text x="148" y="193" fill="#333">in user space</text></g></g></svg>'
+    )

@@ -13,9 +13,19 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 OTHERS = "#8C8C8C"
 TIMES = ("time_ns", "time", "ts_ns", "ts", "start_ns")
 PROCESSES = ("comm", "task", "name")
-STYLE = {"font.size": 11.5, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
-         "text.color": "black", "axes.labelcolor": "black", "xtick.color": "black", "ytick.color": "black",
-         "figure.facecolor": "white", "axes.facecolor": "white", "axes.edgecolor": "#444444"}
+STYLE = {
+    "font.size": 11.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "text.color": "black",
+    "axes.labelcolor": "black",
+    "xtick.color": "black",
+    "ytick.color": "black",
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "axes.edgecolor": "#444444",
+}
 # Not in STYLE: `ax.set_title()` asks for these when it is called, in a notebook long after `styled` has ended.
 plt.rcParams.update({"axes.titlesize": 11.5, "axes.titleweight": "bold"})
 
@@ -196,9 +206,15 @@ def mark_percentiles(ax, values):
             continue
         height = 0.97 - 0.11 * level
         ax.axvline(value, ymax=height, color="black", linewidth=1.4)
-        ax.annotate(f"{percentile} % under {duration(value)}", (value, height), xycoords=("data", "axes fraction"),
-                    xytext=(5, 0), textcoords="offset points", va="top",
-                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})
+        ax.annotate(
+            f"{percentile} % under {duration(value)}",
+            (value, height),
+            xycoords=("data", "axes fraction"),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="top",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+        )
         high = max(high, low * (value / low) ** 1.55)  # room for the words
     ax.set_xlim(low, high)
     ax.set_ylim(top=ax.get_ylim()[1] * 1.15)  # and for the first of them above the bars

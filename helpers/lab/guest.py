@@ -85,7 +85,7 @@ def send(wire, **message):
     line = json.dumps(message).encode() + b"\n"
     # The port takes 32 KiB at a time.
     while line:
-        line = line[wire.write(line):]
+        line = line[wire.write(line) :]
 
 
 def kernel_app():

@@ -44,8 +44,10 @@ class Report(tuple):
         if not self.missing:
             return "This machine can run every program of the course."
         names = ", ".join(check.name for check in self.missing)
-        return (f"This machine cannot run the course's programs as it is: see {names}. "
-                "The lab can bring a small virtual machine of its own:  EBPF_LAB=vm make lab")
+        return (
+            f"This machine cannot run the course's programs as it is: see {names}. "
+            "The lab can bring a small virtual machine of its own:  EBPF_LAB=vm make lab"
+        )
 
     def __str__(self):
         width = max(len(check.name) for check in self)
@@ -63,11 +65,12 @@ class Report(tuple):
         last = cell.replace("normal", "normal; overflow-wrap: anywhere")
         rows = "".join(
             f"<tr>{cell}<b>{_mark(check)}</b></td>{cell}{html.escape(check.name)}</td>{last}{html.escape(check.found)}"
-            + "".join(f"<br>{html.escape(line)}" for line in check.fix.splitlines()) + "</td></tr>"
-            for check in self)
+            + "".join(f"<br>{html.escape(line)}" for line in check.fix.splitlines())
+            + "</td></tr>"
+            for check in self
+        )
         head = "".join(f'<th style="text-align: left">{title}</th>' for title in ("", "what", "found here"))
-        return (f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-                f"<p>{html.escape(self.summary)}</p>")
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table><p>{html.escape(self.summary)}</p>"
 
 
 def report(root="/"):
@@ -79,8 +82,9 @@ def report(root="/"):
     ...
     """
     root = Path(root)
-    return Report(check(root) for check in
-                  (kernel, user, pids, bpf, kprobes, tracepoints, tracefs, headers, lockdown, bcc, btf))
+    return Report(
+        check(root) for check in (kernel, user, pids, bpf, kprobes, tracepoints, tracefs, headers, lockdown, bcc, btf)
+    )
 
 
 def missing_for_kprobes(root="/"):
@@ -98,8 +102,12 @@ def kernel(root):
     version = tuple(int("".join(filter(str.isdigit, part)) or 0) for part in release.split("-")[0].split(".")[:2])
     found = f"Linux {release or '(unknown)'} on {platform.machine()}"
     if platform.machine() != "x86_64":
-        return Check("kernel", False, found + ", and the collectors read rings on x86-64 only",
-                     "use the lab's virtual machine, which is x86-64:  EBPF_LAB=vm make lab")
+        return Check(
+            "kernel",
+            False,
+            found + ", and the collectors read rings on x86-64 only",
+            "use the lab's virtual machine, which is x86-64:  EBPF_LAB=vm make lab",
+        )
     if version >= (6, 0):
         return Check("kernel", True, found)
     return Check("kernel", False, found + ", and the course needs 6.0 or later", _ANOTHER_KERNEL)
@@ -110,8 +118,11 @@ def user(root):
     status = dict(line.split(":", 1) for line in _read(root / "proc/self/status").splitlines() if ":" in line)
     uid = int(status.get("Uid", "0 65534").split()[1])
     effective = int(status.get("CapEff", "0"), 16)
-    held = [name for name, bit in (("CAP_SYS_ADMIN", CAP_SYS_ADMIN), ("CAP_BPF", CAP_BPF),
-                                   ("CAP_PERFMON", CAP_PERFMON)) if effective >> bit & 1]
+    held = [
+        name
+        for name, bit in (("CAP_SYS_ADMIN", CAP_SYS_ADMIN), ("CAP_BPF", CAP_BPF), ("CAP_PERFMON", CAP_PERFMON))
+        if effective >> bit & 1
+    ]
     who = ("root" if uid == 0 else f"user {uid}") + (f", with {', '.join(held)}" if held else ", without CAP_SYS_ADMIN")
     if uid:  # tracefs belongs to root, so capabilities alone do not help
         return Check("user", False, who, "only root may use kernel probes; start with:  sudo make lab")
@@ -128,8 +139,12 @@ def pids(root):
         namespace = FIRST_PID_NAMESPACE
     if namespace == FIRST_PID_NAMESPACE:
         return Check("PIDs", True, "process numbers here are those that the kernel reports")
-    return Check("PIDs", False, "a PID namespace of its own: events would carry other process numbers than you see",
-                 f"for a container:  {_CONTAINER}")
+    return Check(
+        "PIDs",
+        False,
+        "a PID namespace of its own: events would carry other process numbers than you see",
+        f"for a container:  {_CONTAINER}",
+    )
 
 
 def bpf(root):
@@ -149,8 +164,13 @@ def kprobes(root):
 def tracepoints(root):
     """Static tracepoints: perf_event_open(2) has a "tracepoint" device."""
     if not (root / "sys/bus/event_source/devices/tracepoint").exists():
-        return Check("tracepoints", False, "this kernel was built without them (CONFIG_EVENT_TRACING)",
-                     "the course can do without; any distribution's kernel has them", needed=False)
+        return Check(
+            "tracepoints",
+            False,
+            "this kernel was built without them (CONFIG_EVENT_TRACING)",
+            "the course can do without; any distribution's kernel has them",
+            needed=False,
+        )
     systems = _in_tracefs(root, "events/syscalls")
     return Check("tracepoints", True, "yes, also for system calls" if systems else "yes", needed=False)
 
@@ -182,8 +202,12 @@ def lockdown(root):
     """Kernel lockdown, kernel_lockdown(7): at "confidentiality" it forbids kprobes, tracefs and reads by BPF."""
     mode = _read(root / "sys/kernel/security/lockdown").partition("[")[2].partition("]")[0]
     if mode == "confidentiality":
-        return Check("lockdown", False, "confidentiality: the kernel hides from every tracer, even root's",
-                     "remove  lockdown=confidentiality  from /etc/default/grub, then  sudo update-grub  and reboot")
+        return Check(
+            "lockdown",
+            False,
+            "confidentiality: the kernel hides from every tracer, even root's",
+            "remove  lockdown=confidentiality  from /etc/default/grub, then  sudo update-grub  and reboot",
+        )
     return Check("lockdown", True, "integrity, which allows tracing" if mode == "integrity" else "not in force")
 
 
@@ -195,8 +219,12 @@ def bcc(root):
     if package is None:
         return Check("BCC", False, "this Python cannot import bcc", install)
     if not (package / "libbcc.py").exists():
-        return Check("BCC", False, f"{package} is another project's package of the same name",
-                     f"{sys.executable} -m pip uninstall bcc\n{install}")
+        return Check(
+            "BCC",
+            False,
+            f"{package} is another project's package of the same name",
+            f"{sys.executable} -m pip uninstall bcc\n{install}",
+        )
     version = _read(package / "version.py").partition("=")[2].strip(" '\"") or "of unknown version"
     return Check("BCC", True, f"{version} in {package}")
 
@@ -205,8 +233,13 @@ def btf(root):
     """The kernel's type information: kernel documentation, bpf/btf."""
     if (root / "sys/kernel/btf/vmlinux").exists():
         return Check("BTF", True, "/sys/kernel/btf/vmlinux", needed=False)
-    return Check("BTF", False, "none (CONFIG_DEBUG_INFO_BTF)",
-                 "the course can do without; any distribution's kernel of late has it", needed=False)
+    return Check(
+        "BTF",
+        False,
+        "none (CONFIG_DEBUG_INFO_BTF)",
+        "the course can do without; any distribution's kernel of late has it",
+        needed=False,
+    )
 
 
 def _install(debian, fedora, arch):
@@ -214,8 +247,10 @@ def _install(debian, fedora, arch):
 
 
 _CONTAINER = "docker run --privileged --pid=host …"
-_ANOTHER_KERNEL = ("start a distribution's kernel:  sudo apt install linux-image-amd64   "
-                   "(Ubuntu: linux-image-generic; Fedora: kernel; Arch: linux)")
+_ANOTHER_KERNEL = (
+    "start a distribution's kernel:  sudo apt install linux-image-amd64   "
+    "(Ubuntu: linux-image-generic; Fedora: kernel; Arch: linux)"
+)
 
 
 def _in_tracefs(root, name):

@@ -22,7 +22,13 @@ FOLDER = Path("/usr/local/lib/bcc")
 FRONT = Path("/usr/local/lib/libbcc.so.0")
 # The first stands for what BCC itself includes, and nothing more.
 HEADERS = [
-    "", "uapi/linux/ptrace.h", "linux/sched.h", "linux/fs.h", "linux/blkdev.h", "linux/blk-mq.h", "linux/skbuff.h",
+    "",
+    "uapi/linux/ptrace.h",
+    "linux/sched.h",
+    "linux/fs.h",
+    "linux/blkdev.h",
+    "linux/blk-mq.h",
+    "linux/skbuff.h",
     "net/sock.h",
 ]
 
@@ -122,12 +128,14 @@ def frontend_flags(kernel: Path, own: dict[str, str]) -> list[str]:
     DEBUG_PREPROCESSOR = 4
     told = subprocess.run(
         [sys.executable, "-c", f"from bcc import BPF; BPF(text='', debug={DEBUG_PREPROCESSOR})"],
-        stderr=subprocess.PIPE, text=True, check=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=True,
     ).stderr
     line = next(line for line in told.splitlines() if line.startswith("clang -cc1 "))
     for told_as, path in {f"{kernel.with_name(os.uname().release)}/": f"{kernel}/", **own}.items():
         line = line.replace(told_as, path)
-    return line[:line.index(" -o ")].split()[1:]
+    return line[: line.index(" -o ")].split()[1:]
 
 
 def precompile(clang: Path, lost: Path, flags: list[str], kernel: Path, source: Path, library: Path):
@@ -171,8 +179,14 @@ def build_front(clang: Path, tools: Path, library: Path):
 def tried(library: Path, texts: list[str]) -> list[tuple[str, str, str]]:
     """Compile texts with a library: for each the precompiled header used, the code, and what was said."""
     environment = {**os.environ, "LD_LIBRARY_PATH": str(library.parent)}
-    told = subprocess.run([sys.executable, "-c", TRY], input=json.dumps(texts), env=environment, stdout=subprocess.PIPE,
-                          text=True, check=True).stdout
+    told = subprocess.run(
+        [sys.executable, "-c", TRY],
+        input=json.dumps(texts),
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
     return [tuple(outcome) for outcome in json.loads(told)]
 
 
@@ -183,7 +197,12 @@ def prove(folder: Path, library: Path):
     # Let clang paste as often as it would have without.
     for header, text, outcome in zip(HEADERS, texts[::2], stock[::2], strict=True):
         more = line_of_paste(outcome) - line_of_paste(tried(FRONT, [text])[0])
-        lines = ["#define __LAB_PASTE(a, b) a##b", *["#if __LAB_PASTE(a, b)", "#endif"] * more, "#undef __LAB_PASTE", ""]
+        lines = [
+            "#define __LAB_PASTE(a, b) a##b",
+            *["#if __LAB_PASTE(a, b)", "#endif"] * more,
+            "#undef __LAB_PASTE",
+            "",
+        ]
         (folder / f"{header or 'bcc'}.pastes").write_text("\n".join(lines))
     for (_, *stock), (used, *ours) in zip(stock, tried(FRONT, texts), strict=True):
         assert used, f"nothing precompiled is used: {ours}"

@@ -299,7 +299,7 @@ def main(arguments: list[str]) -> None:
     venv, what, *rest = arguments
     if rest[:1] == ["--go-on"]:
         split = rest.index("--later")
-        finish(what, rest[1:split], rest[split + 1:], Path(venv))
+        finish(what, rest[1:split], rest[split + 1 :], Path(venv))
     else:
         begin(what, rest, Path(venv))
 

@@ -25,7 +25,9 @@ UNUSED_FOR = 14 * 24 * 3600  # seconds after which an image or a template that n
 # How long a guest may take (seconds) to say its first word, and from there until it is warm.
 BOOT = {"kvm": (20, 120), "tcg": (180, 600)}
 FIRST_BOOT = {"kvm": "the VM's first boot, with KVM (about 15 s)", "tcg": "the VM's first boot (about 60 s)"}
-KVM_FAILED = "KVM (/dev/kvm) does not run the lab's virtual machine here: software emulation, which is slower, takes its place."
+KVM_FAILED = (
+    "KVM (/dev/kvm) does not run the lab's virtual machine here: software emulation, which is slower, takes its place."
+)
 
 # What a machine that was made with KVM has to do before it counts: exit status 0 when a kernel probe has fired.
 TRIAL = """
@@ -140,7 +142,9 @@ def freeze(directory: Path, disk: Path, accelerator: str):
         expect(machine, "ready", warm)
         machine.freeze(state)
     (directory / "made.json").write_text(
-        json.dumps({"accelerator": accelerator, "image": disk.name, "state": cache.key(state), "ram": ram.stat().st_size})
+        json.dumps(
+            {"accelerator": accelerator, "image": disk.name, "state": cache.key(state), "ram": ram.stat().st_size}
+        )
     )
 
 

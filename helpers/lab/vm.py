@@ -202,7 +202,9 @@ class VM:
     def forward(self, ports: dict[int, int]):
         """Let ports of 127.0.0.1 lead to ports of the guest. Raises LabError when another process has one of them."""
         for port, guest in ports.items():
-            said = self.command("human-monitor-command", **{"command-line": f"hostfwd_add net tcp:127.0.0.1:{port}-:{guest}"})
+            said = self.command(
+                "human-monitor-command", **{"command-line": f"hostfwd_add net tcp:127.0.0.1:{port}-:{guest}"}
+            )
             if said.strip():
                 raise LabError(f"Port {port} is taken by another process.", "Start the kernel again.")
 

@@ -31,7 +31,11 @@ ROWS = {
     "perf_output": "PerfOutput",
     "ring_buffer": "RingBuffer",
 }
-PIPE_ROWS = {"trace_fields": "BCC trace_fields()", "trace_pipe": "TracePipe", "cat": "cat trace_pipe | wc -l, no DataFrame"}
+PIPE_ROWS = {
+    "trace_fields": "BCC trace_fields()",
+    "trace_pipe": "TracePipe",
+    "cat": "cat trace_pipe | wc -l, no DataFrame",
+}
 
 
 def build(folder):
@@ -39,8 +43,21 @@ def build(folder):
     subprocess.run(["gcc", "-O2", "-o", folder / "producer", HERE / "producer.c"], check=True)
     subprocess.run(["gcc", "-O2", "-o", folder / "reader", HERE / "reader.c", "-lbpf"], check=True)
     architecture = f"-I/usr/include/{os.uname().machine}-linux-gnu"
-    subprocess.run(["clang", "-O2", "-g", "-target", "bpf", architecture, "-c", HERE / "events.bpf.c",
-                    "-o", folder / "events.bpf.o"], check=True)
+    subprocess.run(
+        [
+            "clang",
+            "-O2",
+            "-g",
+            "-target",
+            "bpf",
+            architecture,
+            "-c",
+            HERE / "events.bpf.c",
+            "-o",
+            folder / "events.bpf.o",
+        ],
+        check=True,
+    )
 
 
 def measure(row, folder, events, cpus=()):
@@ -73,10 +90,16 @@ def show(rows, found, base, events):
     for row, title in rows.items():
         lost = [one["lost"] for one in found[row]]
         share = "?" if None in lost else f"{sum(lost) / len(lost) / events:.2%}" if any(lost) else "0"
-        slower = f"{median(found, row, 'producer') / median(found, 'no_program', 'producer'):.2f}" if "no_program" in found else "–"
+        slower = (
+            f"{median(found, row, 'producer') / median(found, 'no_program', 'producer'):.2f}"
+            if "no_program" in found
+            else "–"
+        )
         got = f"{speed[row] / 1e6:.2f} M | {speed[row] / speed[base]:.1f}" if speed[row] else "– | –"
-        print(f"| {title:37} | {median(found, row, 'producer'):.2f} s | {slower} | {got} | {median(found, row, 'cpu'):.2f} "
-              f"| {share} | {median(found, row, 'memory') / 1e6:.0f} MB |")
+        print(
+            f"| {title:37} | {median(found, row, 'producer'):.2f} s | {slower} | {got} | {median(found, row, 'cpu'):.2f} "
+            f"| {share} | {median(found, row, 'memory') / 1e6:.0f} MB |"
+        )
     print()
 
 
@@ -96,8 +119,11 @@ def scale(folder):
             complete = all(one["rows"] + one["lost"] == one["fired"] >= fired for one in tries)
             each = f"{(one['total'] - start) / fired * 1e6:.2f}" if start else "–"
             start = start or one["total"]
-            print(f"| {ROWS[row]} | {one['fired']:,} | {one['rows']:,} | {one['lost']:,} | {'yes' if complete else 'NO'} "
-                  f"| {one['total']:.3f} s | {each} | {one['memory'] / one['frame']:.2f} |", flush=True)
+            print(
+                f"| {ROWS[row]} | {one['fired']:,} | {one['rows']:,} | {one['lost']:,} | {'yes' if complete else 'NO'} "
+                f"| {one['total']:.3f} s | {each} | {one['memory'] / one['frame']:.2f} |",
+                flush=True,
+            )
     print()
 
 
@@ -115,8 +141,11 @@ def main():
     before = pipe_size.read_text().split()[0]
     with tempfile.TemporaryDirectory() as folder:
         build(folder := Path(folder))
-        print(f"{chosen.events:,} events of 40 bytes from one CPU, 1024 pages, medians of {chosen.rounds} interleaved rounds, "
-              f"Linux {os.uname().release}, {os.cpu_count()} CPUs\n", flush=True)
+        print(
+            f"{chosen.events:,} events of 40 bytes from one CPU, 1024 pages, medians of {chosen.rounds} interleaved rounds, "
+            f"Linux {os.uname().release}, {os.cpu_count()} CPUs\n",
+            flush=True,
+        )
         show(ROWS, rounds(ROWS, folder, chosen.events, chosen.rounds), "bcc_callback_tuples", chosen.events)
         print(f"{chosen.lines:,} lines of trace_pipe\n", flush=True)
         try:

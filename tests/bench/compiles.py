@@ -20,7 +20,11 @@ PROGRAMS = [
     *(
         Program(" and ".join(f"`<{name}>`" for name in headers), body(HELLO, "", including(*headers)))
         for headers in (
-            ["linux/sched.h"], ["linux/fs.h"], ["linux/blkdev.h"], ["linux/blkdev.h", "linux/blk-mq.h"], ["net/sock.h"],
+            ["linux/sched.h"],
+            ["linux/fs.h"],
+            ["linux/blkdev.h"],
+            ["linux/blkdev.h", "linux/blk-mq.h"],
+            ["net/sock.h"],
         )
     ),
 ]
@@ -35,9 +39,14 @@ def table(rounds: int):
         "this machine": ["unshare", "--mount", "sh", "tests/in_image.sh", str(image.target(suite))],
         "the VM": ["env", "EBPF_LAB=vm", sys.executable, "-m", "helpers.lab", "run", "--"],
     }
-    found = {place: measured([*enter, "python", "-m", "tests.bench.compiles", str(rounds)]) for place, enter in places.items()}
+    found = {
+        place: measured([*enter, "python", "-m", "tests.bench.compiles", str(rounds)])
+        for place, enter in places.items()
+    }
     kind = json.loads((template.find(suite) / "made.json").read_text())["accelerator"]
-    print(f"CPU seconds of one BPF(…), Debian {suite}, medians of {rounds} interleaved rounds; the VM runs with {kind}\n")
+    print(
+        f"CPU seconds of one BPF(…), Debian {suite}, medians of {rounds} interleaved rounds; the VM runs with {kind}\n"
+    )
     print(f"| {'program':42} | " + " | ".join(f"{place}: stock | ours | ×" for place in places) + " |")
     print(f"| {'-' * 42} | " + " | ".join("--- | --- | ---" for _ in places) + " |")
     for number, program in enumerate(PROGRAMS):
@@ -59,8 +68,13 @@ class Compiler:
 
     def __init__(self, libraries: str | None):
         environment = dict(os.environ, **({"LD_LIBRARY_PATH": libraries} if libraries else {}))
-        self.process = subprocess.Popen([sys.executable, "-m", "tests.bench.compiles"], env=environment, text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.compiles"],
+            env=environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
 
     def seconds(self, text: str) -> float:
         print(json.dumps(text), file=self.process.stdin, flush=True)

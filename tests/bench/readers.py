@@ -27,11 +27,14 @@ PRODUCER_CPU = max(os.sched_getaffinity(0))
 TRACING = Path("/sys/kernel/tracing")
 
 PROBE = f"TRACEPOINT_PROBE(syscalls, sys_enter_{SYSCALL})"
-EVENT = """
+EVENT = (
+    """
 struct event { u64 time_ns; u32 pid; u32 tid; u64 seq; char comm[16]; };
 BPF_PERCPU_ARRAY(sequence, u64, 1);
 OUTPUT
-""" + PROBE + """ {
+"""
+    + PROBE
+    + """ {
     struct event event = {};
     int zero = 0;
     u64 id = bpf_get_current_pid_tgid(), *seq = sequence.lookup(&zero);
@@ -44,10 +47,13 @@ OUTPUT
     return 0;
 }
 """
+)
 PERF = EVENT.replace("OUTPUT", "BPF_PERF_OUTPUT(events);").replace(
-    "SUBMIT", "events.perf_submit(args, &event, sizeof(event));")
+    "SUBMIT", "events.perf_submit(args, &event, sizeof(event));"
+)
 RING = EVENT.replace("OUTPUT", f"BPF_RINGBUF_OUTPUT(events, {PAGES});\nBPF_ARRAY(events_lost, u64, 1);").replace(
-    "SUBMIT", "if (events.ringbuf_output(&event, sizeof(event), 0)) events_lost.atomic_increment(0);")
+    "SUBMIT", "if (events.ringbuf_output(&event, sizeof(event), 0)) events_lost.atomic_increment(0);"
+)
 PRINTK = PROBE + ' { bpf_trace_printk("Hello World! %d", 42); return 0; }'
 NAMES = ["time_ns", "pid", "tid", "seq", "comm"]
 RECORD = np.dtype([("time_ns", "u8"), ("pid", "u4"), ("tid", "u4"), ("seq", "u8"), ("comm", "S16")])
@@ -80,6 +86,7 @@ def frame_of(records):
 # Each row is a generator: it prepares, yields, is given the running producer, and yields its frame (or only the number of
 # rows), the lost events, the producer's times, and where the kernel counts, the events fired.
 
+
 def no_program(built):
     producer = yield
     yield 0, 0, producer.wait()
@@ -87,6 +94,7 @@ def no_program(built):
 
 def empty_program(built):
     from bcc import BPF
+
     bpf = BPF(text=PROBE + " { return 0; }")
     producer = yield bpf
     yield 0, 0, producer.wait()
@@ -100,6 +108,7 @@ def bcc_poll(bpf, producer):
 
 def bcc_callback_tuples(built):
     from bcc import BPF
+
     bpf, rows, lost = BPF(text=PERF), [], [0]
 
     def handle_event(cpu, data, size):
@@ -118,6 +127,7 @@ def bcc_callback_tuples(built):
 
 def bcc_callback_bytes(built):
     from bcc import BPF
+
     bpf, parts, lost = BPF(text=PERF), [], [0]
 
     def handle_event(cpu, data, size):
@@ -136,10 +146,16 @@ def bcc_callback_bytes(built):
 def bpftrace_text(built):
     text, ready = Path(built) / "bpftrace.csv", Path(built) / "bpftrace.ready"
     ready.unlink(missing_ok=True)
-    script = (f'BEGIN {{ system("touch {ready}"); }} tracepoint:syscalls:sys_enter_{SYSCALL} '
-              r'{ printf("%llu,%d,%d,%s\n", nsecs, pid, tid, comm); }')
-    reader = subprocess.Popen(["bpftrace", "--unsafe", "-o", str(text), "-e", script], stderr=subprocess.PIPE, text=True,
-                              env={**os.environ, "BPFTRACE_PERF_RB_PAGES": str(PAGES)})
+    script = (
+        f'BEGIN {{ system("touch {ready}"); }} tracepoint:syscalls:sys_enter_{SYSCALL} '
+        r'{ printf("%llu,%d,%d,%s\n", nsecs, pid, tid, comm); }'
+    )
+    reader = subprocess.Popen(
+        ["bpftrace", "--unsafe", "-o", str(text), "-e", script],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "BPFTRACE_PERF_RB_PAGES": str(PAGES)},
+    )
     while not ready.exists():
         time.sleep(0.01)
         assert reader.poll() is None, reader.stderr.read()
@@ -154,8 +170,12 @@ def bpftrace_text(built):
 
 def libbpf(built, kind):
     binary = Path(built) / "libbpf.bin"
-    reader = subprocess.Popen([Path(built) / "reader", kind, Path(built) / "events.bpf.o", str(PAGES), binary],
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    reader = subprocess.Popen(
+        [Path(built) / "reader", kind, Path(built) / "events.bpf.o", str(PAGES), binary],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert reader.stdout.readline() == "ready\n"
     producer = yield
     times = producer.wait()
@@ -190,6 +210,7 @@ def perf_output(built):
     from bcc import BPF
 
     from helpers import PerfOutput
+
     bpf = BPF(text=PERF)
     with PerfOutput(bpf["events"], pages=PAGES) as events:
         producer = yield
@@ -202,6 +223,7 @@ def ring_buffer(built):
     from bcc import BPF
 
     from helpers import RingBuffer
+
     bpf = BPF(text=RING)
     with RingBuffer(bpf["events"]) as events:
         producer = yield
@@ -218,6 +240,7 @@ def large_trace_buffer():
 def cat(built):
     """The least that reading this text takes: the kernel writes the lines out, and they are only counted."""
     from bcc import BPF
+
     bpf = BPF(text=PRINTK)
     large_trace_buffer()
     reader = subprocess.Popen(["cat", str(TRACING / "trace_pipe")], stdout=subprocess.PIPE)
@@ -237,6 +260,7 @@ def cat(built):
 
 def trace_fields(built):
     from bcc import BPF
+
     bpf, rows = BPF(text=PRINTK), []
     large_trace_buffer()
     producer = yield
@@ -255,6 +279,7 @@ def trace_pipe(built):
     from bcc import BPF
 
     from helpers import TracePipe
+
     bpf = BPF(text=PRINTK)
     large_trace_buffer()
     with TracePipe() as lines:
@@ -298,5 +323,6 @@ def measure(row, built, events, cpus=(PRODUCER_CPU,)):
 if __name__ == "__main__":
     row, built, events, *cpus = sys.argv[1:]
     import warnings
+
     warnings.simplefilter("ignore")
     print(json.dumps(measure(row, built, int(events), [int(cpu) for cpu in cpus] or (PRODUCER_CPU,))), flush=True)

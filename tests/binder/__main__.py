@@ -111,11 +111,15 @@ def hub(folder: str, token: str):
     nobody = {"name": "none", "context": {"cluster": "none", "user": "none"}}
     address = {"name": "none", "cluster": {"server": "http://127.0.0.1:1"}}
     users = [{"name": "none", "user": {}}]
-    kubernetes.write_text(json.dumps({"current-context": "none", "contexts": [nobody], "clusters": [address], "users": users}))
+    kubernetes.write_text(
+        json.dumps({"current-context": "none", "contexts": [nobody], "clusters": [address], "users": users})
+    )
     settings = {"REHEARSAL": folder, "REHEARSAL_TOKEN": token, "KUBECONFIG": str(kubernetes)}
     command = [sys.executable, "-m", "jupyterhub", "-f", cluster.__file__]
     with open(f"{folder}/hub.log", "wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env={**os.environ, **settings}, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **settings}, stdout=log, stderr=subprocess.STDOUT
+        )
     web = Server(f"http://127.0.0.1:{cluster.HUB_PORT}/hub/api", token)
     try:
         until(lambda: web.ask("/"), "JupyterHub did not answer", Path(folder, "hub.log"))
@@ -152,7 +156,9 @@ def rehearse_cluster() -> int:
             status = dict(line.split(":\t", 1) for line in Path(f"/proc/{first}/status").read_text().splitlines())
             shown.say("user", status["Uid"].split()[0], status["Uid"].split() == ["1000"] * 4)
             shown.say("capabilities, also to gain", status["CapBnd"], int(status["CapBnd"], 16) == 0)
-            shown.say("new privileges", "none" if status["NoNewPrivs"] == "1" else "possible", status["NoNewPrivs"] == "1")
+            shown.say(
+                "new privileges", "none" if status["NoNewPrivs"] == "1" else "possible", status["NoNewPrivs"] == "1"
+            )
             mounts = [line.split() for line in Path(f"/proc/{first}/mountinfo").read_text().splitlines()]
             root = next(mount[5].split(",") for mount in mounts if mount[4] == "/")
             shown.say("root file system", root[0], root[0] == "ro")

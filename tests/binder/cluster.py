@@ -34,8 +34,14 @@ TRAITS = {
 }
 # What is not about the container itself, or is read below.
 OTHERS = {
-    "image.name", "image.tag", "cloudMetadata.blockWithIptables", "storage.type", "storage.capacity",
-    "storage.homeMountPath", "storage.extraVolumes", "storage.extraVolumeMounts",
+    "image.name",
+    "image.tag",
+    "cloudMetadata.blockWithIptables",
+    "storage.type",
+    "storage.capacity",
+    "storage.homeMountPath",
+    "storage.extraVolumes",
+    "storage.extraVolumeMounts",
 }
 
 

@@ -71,7 +71,11 @@ class Memory:
 def as_pod(spec: dict, pod: dict, image: dict, storage: Path) -> None:
     """Make of runc's description of a container what a cluster would make of a pod's; volumes are folders in *storage*."""
     (notebook,) = pod["spec"]["containers"]
-    may, limits, group = notebook["securityContext"], notebook["resources"]["limits"], pod["spec"]["securityContext"]["fsGroup"]
+    may, limits, group = (
+        notebook["securityContext"],
+        notebook["resources"]["limits"],
+        pod["spec"]["securityContext"]["fsGroup"],
+    )
     spec["root"]["readonly"] = may["readOnlyRootFilesystem"]
     spec["process"] |= {
         "args": [*image["Entrypoint"], *notebook["args"]],

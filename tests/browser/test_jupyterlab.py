@@ -27,7 +27,9 @@ class Page:
 
     def ask(self, script: str):
         """Return the value of a JavaScript expression over `panel`, the notebook in front."""
-        return self.page.evaluate(f"(() => {{ const panel = window.jupyterapp.shell.currentWidget; return {script}; }})()")
+        return self.page.evaluate(
+            f"(() => {{ const panel = window.jupyterapp.shell.currentWidget; return {script}; }})()"
+        )
 
     def cells(self) -> list[dict]:
         return json.loads(self.ask("JSON.stringify(panel.content.model.toJSON().cells)"))
@@ -127,7 +129,9 @@ def test_stop_and_restart_during_a_collection(open_notebook):
     page.run(1)
     page.shows(1, "0 events")
     page.picture("collecting")
-    page.page.locator('jp-button[data-command="notebook:interrupt-kernel"], [data-jp-item-name="interrupt"]').first.click()
+    page.page.locator(
+        'jp-button[data-command="notebook:interrupt-kernel"], [data-jp-item-name="interrupt"]'
+    ).first.click()
     page.wait_until_idle()
     page.type_into(1, "print(kept, len(pipe.to_dataframe()))")
     page.run(1)

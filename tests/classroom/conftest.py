@@ -63,11 +63,24 @@ class School:
         course, config, state, self.log = folder / COURSE, folder / "config.py", folder / "hub", folder / "log"
         state.mkdir(mode=0o700)
         config.touch(mode=0o600)
-        config.write_text(CONFIG.format(config=f"{course}/binder/jupyterhub_config.py", token=self.web.token, ports=ports))
+        config.write_text(
+            CONFIG.format(config=f"{course}/binder/jupyterhub_config.py", token=self.web.token, ports=ports)
+        )
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [*inside, "setpriv", "--pdeathsig", "TERM", "env", f"--chdir={state}",
-                 sys.executable, "-m", "jupyterhub", "-f", config],
+                [
+                    *inside,
+                    "setpriv",
+                    "--pdeathsig",
+                    "TERM",
+                    "env",
+                    f"--chdir={state}",
+                    sys.executable,
+                    "-m",
+                    "jupyterhub",
+                    "-f",
+                    config,
+                ],
                 env={**os.environ, "PYTHONPATH": str(course), "EBPF_LAB_CACHE": str(folder / CACHE)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -33,7 +33,9 @@ def differences(suite: str, vm: bool) -> int:
     with tempfile.TemporaryDirectory(dir=cache.PROJECT, prefix=".compiles-") as folder:
         tools, file = Path(folder, "tools"), Path(folder, "programs.json")
         fetch_tools(suite, tools)
-        collected = subprocess.run([*native, "python", "-m", "tests.compiles.collect", str(tools)], stdout=subprocess.PIPE, check=True)
+        collected = subprocess.run(
+            [*native, "python", "-m", "tests.compiles.collect", str(tools)], stdout=subprocess.PIPE, check=True
+        )
         programs = [*GOOD, *BROKEN, *json.loads(collected.stdout)]
         file.write_text(json.dumps(programs))
         rows = []
@@ -47,9 +49,12 @@ def differences(suite: str, vm: bool) -> int:
     good = [row for row in rows if row["compiles"]]
     used = [row["cpu"] for row in good if row["precompiled"]]
     times = [sum(seconds) for seconds in zip(*used)]
-    print(f"{suite}: of {len(programs)} programs {len(good)} compile, {len(used)} of them from a precompiled header, in "
-          f"{times[1]:.1f} instead of {times[0]:.1f} CPU seconds; {len(rows) - len(good)} do not; {differ} differ, "
-          f"and {sum(row['numbers'] for row in rows) - differ} in the numbers of clang's scratch space only", flush=True)
+    print(
+        f"{suite}: of {len(programs)} programs {len(good)} compile, {len(used)} of them from a precompiled header, in "
+        f"{times[1]:.1f} instead of {times[0]:.1f} CPU seconds; {len(rows) - len(good)} do not; {differ} differ, "
+        f"and {sum(row['numbers'] for row in rows) - differ} in the numbers of clang's scratch space only",
+        flush=True,
+    )
     return differ > 0 or len(rows) < len(programs)
 
 
@@ -57,8 +62,17 @@ def fetch_tools(suite: str, folder: Path):
     """Put the programs of Debian's package bpfcc-tools into a folder."""
     folder.mkdir()
     take = f'cp -L "$1"/usr/sbin/*-bpfcc {shlex.quote(str(folder))}'
-    command = ["mmdebstrap", "--quiet", "--variant=extract", "--include=bpfcc-tools", f"--customize-hook={take}",
-               '--aptopt=APT::Install-Recommends "false"', "--format=null", suite, "-"]
+    command = [
+        "mmdebstrap",
+        "--quiet",
+        "--variant=extract",
+        "--include=bpfcc-tools",
+        f"--customize-hook={take}",
+        '--aptopt=APT::Install-Recommends "false"',
+        "--format=null",
+        suite,
+        "-",
+    ]
     subprocess.run(command, check=True)
 
 

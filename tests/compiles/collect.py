@@ -9,9 +9,17 @@ from pathlib import Path
 
 # What those need that do nothing without being told of what.
 ARGUMENTS = {
-    "argdist": ["-C", "p::vfs_read()"], "deadlock": [str(os.getpid())], "funccount": ["vfs_read"], "funcinterval": ["vfs_read"],
-    "funclatency": ["vfs_read"], "funcslower": ["vfs_read"], "inject": ["kmalloc", "-P", "0.001", "mount_subtree()"],
-    "stackcount": ["vfs_read"], "trace": ["vfs_read"], "ttysnoop": ["0"], "profile": ["-F", "49", "1"],
+    "argdist": ["-C", "p::vfs_read()"],
+    "deadlock": [str(os.getpid())],
+    "funccount": ["vfs_read"],
+    "funcinterval": ["vfs_read"],
+    "funclatency": ["vfs_read"],
+    "funcslower": ["vfs_read"],
+    "inject": ["kmalloc", "-P", "0.001", "mount_subtree()"],
+    "stackcount": ["vfs_read"],
+    "trace": ["vfs_read"],
+    "ttysnoop": ["0"],
+    "profile": ["-F", "49", "1"],
 }
 
 

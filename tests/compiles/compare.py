@@ -82,8 +82,13 @@ def main(file: str, only: str | None = None) -> None:
     if only:
         return all_compiled(programs)
     stock, ours = (
-        subprocess.Popen([sys.executable, "-m", "tests.compiles.compare", file, which], stdout=subprocess.PIPE, text=True,
-                         env={**os.environ, "PYTHONPATH": os.getcwd()} | ({"LD_LIBRARY_PATH": str(STOCK)} if which == "stock" else {}))
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.compiles.compare", file, which],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.getcwd()}
+            | ({"LD_LIBRARY_PATH": str(STOCK)} if which == "stock" else {}),
+        )
         for which in ("stock", "ours")
     )
     for (name, *_), *pair in zip(programs, stock.stdout, ours.stdout, strict=True):
@@ -91,8 +96,19 @@ def main(file: str, only: str | None = None) -> None:
         cpu = [outcome.pop("cpu", None) for outcome in pair]
         precompiled = [outcome.pop("precompiled") for outcome in pair][1]
         differ = pair if unnumbered(pair[0]) != unnumbered(pair[1]) else None
-        print(json.dumps({"name": name, "precompiled": precompiled, "cpu": cpu, "differ": differ, "numbers": pair[0] != pair[1],
-                          "compiles": pair[0].get("error", 1) is None}), flush=True)
+        print(
+            json.dumps(
+                {
+                    "name": name,
+                    "precompiled": precompiled,
+                    "cpu": cpu,
+                    "differ": differ,
+                    "numbers": pair[0] != pair[1],
+                    "compiles": pair[0].get("error", 1) is None,
+                }
+            ),
+            flush=True,
+        )
 
 
 def unnumbered(outcome: dict) -> dict:

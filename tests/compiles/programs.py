@@ -24,13 +24,14 @@ EVENT = "struct event { u64 time_ns; u32 pid; char comm[16]; };\nBPF_PERF_OUTPUT
 SUBMIT = """struct event event = { bpf_ktime_get_ns(), bpf_get_current_pid_tgid() >> 32 };
     bpf_get_current_comm(&event.comm, sizeof(event.comm));
     events.perf_submit(ctx, &event, sizeof(event));"""
-TASK = "struct task_struct *task = (void *)bpf_get_current_task(); bpf_trace_printk(\"%d\", task->real_parent->tgid);"
+TASK = 'struct task_struct *task = (void *)bpf_get_current_task(); bpf_trace_printk("%d", task->real_parent->tgid);'
 
 # What a header that a program did not ask for would be in the way of.
 OTHERS_NAMES = """yield schedule wake_up sleep kill current get_task fork exec read write open close poll select sync send recv
     bind listen accept connect socket queue lock unlock init start stop add remove find insert delete list node page file inode
     task thread process event events count total rate size data key value hash table log trace probe print min max swap""".split()
 
+# fmt: off
 GOOD = [
     Program("hello", 'int hello(void *ctx) { bpf_trace_printk("Hello World!"); return 0; }\n'),
     Program("perf", body(SUBMIT, EVENT, including("uapi/linux/ptrace.h"))),
@@ -64,8 +65,10 @@ GOOD = [
     *(Program(f"a function named {name}", f"static int {name}(int n) {{ return n * 2; }}\n" + body(f"int n = {name}(3); bpf_trace_printk(\"%d\", n);"))
       for name in OTHERS_NAMES),
 ]
+# fmt: on
 
 # What is wrong is said in the name.
+# fmt: off
 BROKEN_TEXTS = {
     "nothing but a word": "hello",
     "no closing brace": "int f(void *ctx) { return 0;",
@@ -144,4 +147,5 @@ BROKEN_TEXTS = {
     "a tracepoint's field that is not there": "TRACEPOINT_PROBE(raw_syscalls, sys_enter) { return args->nothing; }\n",
     "no text": "",
 }
+# fmt: on
 BROKEN = [Program(name, text) for name, text in BROKEN_TEXTS.items()]

@@ -98,18 +98,27 @@ ON_A_BARE_MACHINE = {
     "no network": ("true", "learner", ["unshare", "--net"], ["this machine has no network", "Connect it"]),
     "a mirror that fails": (
         f"sed -i 's#http://[^/]*/#{NOWHERE}/#' /etc/apt/sources.list",
-        "learner", [], ["a server cannot be reached", "127.0.0.1:9", "sources.list"],
+        "learner",
+        [],
+        ["a server cannot be reached", "127.0.0.1:9", "sources.list"],
     ),
     "no room for Debian packages": (
         "mount -t tmpfs -o size=100k tmpfs /var/cache/apt/archives && mkdir /var/cache/apt/archives/partial",
-        "learner", [], ["a disk is full", "/var/cache/apt/archives"],
+        "learner",
+        [],
+        ["a disk is full", "/var/cache/apt/archives"],
     ),
     "no right to sudo": (
-        "true", "guest", [], ["You may not install Debian packages", "sudo apt-get install", "mmdebstrap"],
+        "true",
+        "guest",
+        [],
+        ["You may not install Debian packages", "sudo apt-get install", "mmdebstrap"],
     ),
     "Fedora": (
         "printf 'PRETTY_NAME=\"Fedora Linux 43\"\\n' > /etc/os-release; rm /usr/bin/dpkg-query /usr/bin/apt-get",
-        "learner", [], ["This is Fedora Linux 43", "docker build", "docker run"],
+        "learner",
+        [],
+        ["This is Fedora Linux 43", "docker build", "docker run"],
     ),
 }
 
@@ -126,23 +135,32 @@ def test_cause_on_a_bare_machine(bare, cause, happened):
 ON_A_MACHINE_WITH_PACKAGES = {
     "no network for pip": ("true", ["unshare", "--net"], "rm -r $cache/python-*", ["Python packages", "no network"]),
     "an index that fails": (
-        "true", [], f"rm -r $cache/python-*; export PIP_INDEX_URL={NOWHERE}/simple",
+        "true",
+        [],
+        f"rm -r $cache/python-*; export PIP_INDEX_URL={NOWHERE}/simple",
         ["Python packages", "a server cannot be reached", "Connection refused"],
     ),
     "no room in the cache": (
         "install -d -o learner ~learner/.cache && mount -t tmpfs -o size=90m,uid=1000,mode=700 tmpfs ~learner/.cache",
-        [], "true", ["needs 3 GB in /home/learner/.cache/first-ebpf", "0.1 GB are free", "EBPF_LAB_CACHE"],
+        [],
+        "true",
+        ["needs 3 GB in /home/learner/.cache/first-ebpf", "0.1 GB are free", "EBPF_LAB_CACHE"],
     ),
     "Debian's server fails for the virtual machine": (
-        "echo 127.0.0.1 deb.debian.org >> /etc/hosts", [], "rm -r $cache/image-*",
+        "echo 127.0.0.1 deb.debian.org >> /etc/hosts",
+        [],
+        "rm -r $cache/image-*",
         ["root file system", "a server cannot be reached", "deb.debian.org"],
     ),
     "no room for the virtual machine": (
-        "mount -t tmpfs -o size=90m,mode=1777 tmpfs /var/tmp", [], "rm -r $cache/image-*",
+        "mount -t tmpfs -o size=90m,mode=1777 tmpfs /var/tmp",
+        [],
+        "rm -r $cache/image-*",
         ["needs 2 GB in /var/tmp", "0.1 GB are free", "TMPDIR"],
     ),
     "no user namespaces": (
-        "echo 0 > /proc/sys/user/max_user_namespaces", ["bash", str(machine.ENTER.with_name("nested.sh"))],
+        "echo 0 > /proc/sys/user/max_user_namespaces",
+        ["bash", str(machine.ENTER.with_name("nested.sh"))],
         "rm -r $cache/image-*",
         ["user.max_user_namespaces is 0", "sudo sysctl user.max_user_namespaces=", "sudo EBPF_LAB=vm"],
     ),

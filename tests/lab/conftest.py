@@ -45,7 +45,11 @@ class Person:
     def __init__(self, home: Path, cache_directory: Path, project: Path, enter: list[str]):
         self.home, self.cache, self.project, self.enter = home, cache_directory, project, enter
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("EBPF_LAB", "JUPYTER", "PYTEST"))},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("EBPF_LAB", "JUPYTER", "PYTEST"))
+            },
             "HOME": str(home),
             "EBPF_LAB_CACHE": str(cache_directory),
             "PYTHONPATH": str(project),

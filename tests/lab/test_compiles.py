@@ -12,8 +12,13 @@ from tests.compiles.programs import BROKEN, GOOD
 PRECOMPILED = ["hello", "perf", "tracepoint", "task", "a function named wake_up"]
 LEFT_ALONE = ["a macro from the command line", "not optimized", "a flag that is none"]
 WRONG = [
-    "no semicolon", "a name nobody declared", "task_struct without its header", "a tracepoint that is not there",
-    "a table nobody declared", "a type defined again", "task_struct on an #include's own line",
+    "no semicolon",
+    "a name nobody declared",
+    "task_struct without its header",
+    "a tracepoint that is not there",
+    "a table nobody declared",
+    "a type defined again",
+    "task_struct on an #include's own line",
 ]
 
 

@@ -168,7 +168,7 @@ def test_a_machine_reaches_nothing_through_its_gateway(person, tmp_path):
             assert (locked.returncode, locked.stdout, heard) == (0, "", []), locked.stderr
             control = person.run(sys.executable, "-c", UNLOCKED, knock.replace("SECONDS", "30"))
             assert set(control.stdout.split("\n")) - {""} == {
-                *("tcp 10.0.2.2", "udp 10.0.2.2", "tcp 10.0.2.3", "udp 10.0.2.3"),
+                *("tcp 10.0.2.2", "udp 10.0.2.2", "tcp 10.0.2.3", "udp 10.0.2.3")
             }, control.stderr
             assert len(heard) == 4
     finally:
@@ -235,7 +235,7 @@ def test_links_and_devices_lead_nowhere_outside_the_project(person):
             done
             echo; {read}
             mknod trap/made b {number.replace(":", " ")} 2>/dev/null && echo made
-            mknod /tmp/control b {number.replace(":", " ")} && echo control""",
+            mknod /tmp/control b {number.replace(":", " ")} && echo control"""
         )
         inside_said, outside_said, disk_said, *mknod_said = text.splitlines()
         assert inside_said == "secret" and outside_said == ""

@@ -18,9 +18,11 @@ pytestmark = pytest.mark.usefixtures("leaves_nothing")
 def small_disk(person):
     """A folder among the notebooks on a disk of half a megabyte."""
     folder = person.project / "notebooks/small-disk"
-    outside = person.enter[:person.enter.index("setpriv")]
+    outside = person.enter[: person.enter.index("setpriv")]
     subprocess.run([*outside, "mkdir", folder], check=True)
-    subprocess.run([*outside, "mount", "-t", "tmpfs", "-o", f"size=512k,mode=700,uid={UID},gid={UID}", "tmpfs", folder], check=True)
+    subprocess.run(
+        [*outside, "mount", "-t", "tmpfs", "-o", f"size=512k,mode=700,uid={UID},gid={UID}", "tmpfs", folder], check=True
+    )
     yield folder
     subprocess.run([*outside, "umount", folder], check=True)
     subprocess.run([*outside, "rmdir", folder], check=True)
@@ -51,7 +53,10 @@ def test_disk_full_while_saving(person, small_disk, server, happened, full):
     assert save(server, path, old) is None
     assert person.run("ls", "-A", str(small_disk)).stdout == "mine.ipynb\n"
     server.web.ask(f"/api/contents/{path}", method="DELETE")
-    happened(f"the disk is {full} full while a notebook saves", f"Jupyter says: {told.partition(': ')[0]}: … {told[told.index('No'):][:23]}")
+    happened(
+        f"the disk is {full} full while a notebook saves",
+        f"Jupyter says: {told.partition(': ')[0]}: … {told[told.index('No') :][:23]}",
+    )
 
 
 def test_restarted_in_mid_collection(person, happened):

@@ -28,7 +28,9 @@ def test_much_output_at_once(person):
 
 
 def test_output_streams_while_the_command_runs(person):
-    process = person.start(sys.executable, "-m", "helpers.lab", "run", "--", "sh", "-c", "echo first; sleep 600", stdout=-1)
+    process = person.start(
+        sys.executable, "-m", "helpers.lab", "run", "--", "sh", "-c", "echo first; sleep 600", stdout=-1
+    )
     assert process.stdout.readline() == "first\n"
     process.terminate()
     process.wait(timeout=10)
@@ -155,4 +157,3 @@ with jupyter(), Kernel() as kernel:
 PYTHON"""
     )
     assert text.split() == ["host", "host", "sync", "Hello", "World!"]
-

@@ -62,7 +62,10 @@ def test_devices_that_never_come_to_an_end(built, no_machine_stays, monkeypatch,
     os.mkfifo(pipe)
     writer = os.open(pipe, os.O_RDWR)
     monkeypatch.setattr(vm, "ANSWER", 0.5)
-    with contextlib.closing(os.fdopen(writer)), pytest.raises(LabError, match="QEMU still says 'inmigrate'.*after 0.5 s"):
+    with (
+        contextlib.closing(os.fdopen(writer)),
+        pytest.raises(LabError, match="QEMU still says 'inmigrate'.*after 0.5 s"),
+    ):
         thaw(built, pipe)
 
 

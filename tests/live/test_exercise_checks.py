@@ -178,8 +178,11 @@ COUNTED = """
 """
 
 
-@pytest.mark.parametrize("text, submit", [(PERF, "perf_submit(ctx, &data, sizeof(data))"),
-                                          (RING, "ringbuf_output(&data, sizeof(data), 0)")], ids=["perf", "ring"])
+@pytest.mark.parametrize(
+    "text, submit",
+    [(PERF, "perf_submit(ctx, &data, sizeof(data))"), (RING, "ringbuf_output(&data, sizeof(data), 0)")],
+    ids=["perf", "ring"],
+)
 def test_losses_are_counted(load, told, text, submit):
     declared = text.replace("struct data_t {", "BPF_ARRAY(dropped, u64, 1);\nstruct data_t {")
     none = load(declared)

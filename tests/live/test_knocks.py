@@ -118,7 +118,7 @@ def test_stop_at_every_moment(load, name, happened):
     cell()
     before = held()
     found = moments(cell)
-    found = found[::max(1, len(found) // KNOCKS)]
+    found = found[:: max(1, len(found) // KNOCKS)]
     through = 0
     for moment in found:
         start = fired(bpf)
@@ -131,7 +131,9 @@ def test_stop_at_every_moment(load, name, happened):
             fire(2)
         assert len(events.to_dataframe()) == 2 and events.lost == 0
     assert through == len(found)
-    happened(f"■ at {len(found)} places of a cell with {name}", f"{through} came through; kept what had fired; left nothing")
+    happened(
+        f"■ at {len(found)} places of a cell with {name}", f"{through} came through; kept what had fired; left nothing"
+    )
 
 
 @each
@@ -156,7 +158,10 @@ def test_stop_in_a_flood(load, name, happened):
         assert held() == before
         assert events.received + events.lost == fired(bpf) - start
         received, lost = received + events.received, lost + events.lost
-    happened(f"■ in a flood of events, {KNOCKS} times, {name}", f"fired {received + lost:,} = received {received:,} + lost {lost:,}")
+    happened(
+        f"■ in a flood of events, {KNOCKS} times, {name}",
+        f"fired {received + lost:,} = received {received:,} + lost {lost:,}",
+    )
 
 
 @pytest.mark.parametrize("how", ["bpf.cleanup()", "detach_all()"])
@@ -186,7 +191,10 @@ def test_cleaned_up_in_a_flood(load, how, happened):
     with PerfOutput(bpf["perf"]) as events:
         fire(2)
     assert events.received == 2
-    happened(f"{how} under three collectors in a flood", f"{len(df):,} kept, {lost:,} lost; no program or map stayed in the kernel")
+    happened(
+        f"{how} under three collectors in a flood",
+        f"{len(df):,} kept, {lost:,} lost; no program or map stayed in the kernel",
+    )
 
 
 def test_a_reader_that_sleeps(load, small_buffer, happened):
@@ -200,7 +208,10 @@ def test_a_reader_that_sleeps(load, small_buffer, happened):
     for events in (perf, ring, lines):
         assert 0 < events.received < million and events.received + events.lost == million
         assert len(events.to_dataframe()) == events.received
-        happened(f"{type(events).__name__}: asleep while {million:,} fired", f"received {events.received:,} + lost {events.lost:,}")
+        happened(
+            f"{type(events).__name__}: asleep while {million:,} fired",
+            f"received {events.received:,} + lost {events.lost:,}",
+        )
     with perf, ring, lines:
         fire(2)
     assert [events.received for events in (perf, ring, lines)] == [2, 2, 2]

@@ -42,7 +42,10 @@ def test_a_cpu_goes_and_comes_back(load, cpu1, happened, monkeypatch, seen):
     assert ring.received == lines.received == 310 and ring.lost == lines.lost == 0
     assert perf.lost is None and (210 if seen else 110) <= perf.received <= 310
     assert "CPU 1 came online" in perf._drain.channel.advice
-    happened(f"CPU 1 off and on, {'seen' if seen else 'unseen'}", f"of 310: perf buffers {perf.received}, lost: unknown; the others all")
+    happened(
+        f"CPU 1 off and on, {'seen' if seen else 'unseen'}",
+        f"of 310: perf buffers {perf.received}, lost: unknown; the others all",
+    )
     with perf:
         finish(producer(100, cpu=1))
     assert perf.received == 100 and perf.lost == 0
@@ -59,8 +62,11 @@ def test_what_waits_in_the_ring_of_a_cpu_that_goes(load, cpu1):
 
 def test_the_wall_clock_jumps(load, happened):
     """An hour ahead in mid-collection: times since boot stay, and `wall_clock` tells all by the clock as it is now."""
-    bpf = load(PROGRAM.replace("u64 seq; u32 cpu;", "u64 time_ns; u64 seq; u32 cpu;").replace(
-        "int zero = 0;", "int zero = 0; event.time_ns = bpf_ktime_get_ns();"))
+    bpf = load(
+        PROGRAM.replace("u64 seq; u32 cpu;", "u64 time_ns; u64 seq; u32 cpu;").replace(
+            "int zero = 0;", "int zero = 0; event.time_ns = bpf_ktime_get_ns();"
+        )
+    )
     hour = 3600 * 10**9
     begin = time.monotonic_ns()
     try:
@@ -79,4 +85,7 @@ def test_the_wall_clock_jumps(load, happened):
             assert when.between(now - pd.Timedelta(nanoseconds=end - begin + 10**7), now + pd.Timedelta("1ms")).all()
     finally:
         time.clock_settime_ns(time.CLOCK_REALTIME, time.time_ns() - hour)
-    happened("the wall clock jumps by an hour", "time_ns does not move; wall_clock() gives all 10 events by the clock at the end")
+    happened(
+        "the wall clock jumps by an hour",
+        "time_ns does not move; wall_clock() gives all 10 events by the clock at the end",
+    )

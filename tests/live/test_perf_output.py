@@ -57,12 +57,20 @@ def test_calls_are_rows(load, calls):
     df = events.to_dataframe()
     assert len(df) == events.received == calls and events.lost == 0
     assert {name: str(kind) for name, kind in df.dtypes.items()} == {
-        "time_ns": "uint64", "pid": "uint32", "tid": "uint32", "uid": "uint32", "seq": "uint64", "comm": "category", "cpu": "int16",
+        "time_ns": "uint64",
+        "pid": "uint32",
+        "tid": "uint32",
+        "uid": "uint32",
+        "seq": "uint64",
+        "comm": "category",
+        "cpu": "int16",
     }
     if calls:
         comm = open("/proc/self/comm").read().strip()
         assert df["comm"].unique().tolist() == [comm]
-        assert df["pid"].unique().tolist() == [os.getpid()] and df["tid"].unique().tolist() == [threading.get_native_id()]
+        assert df["pid"].unique().tolist() == [os.getpid()] and df["tid"].unique().tolist() == [
+            threading.get_native_id()
+        ]
         assert df.groupby("cpu")["time_ns"].apply(lambda times: times.is_monotonic_increasing).all()
         assert df["time_ns"].between(before, after).all()
         assert abs(wall_clock(df).iloc[0].timestamp() - time.time()) < 5
@@ -74,7 +82,9 @@ def test_attrs(load):
         fire()
     attrs = events.to_dataframe().attrs
     assert attrs["source"] == "perf buffer events" and attrs["lost"] == 0 and attrs["kernel"] == os.uname().release
-    assert attrs["clock"].startswith("CLOCK_MONOTONIC") and all(isinstance(value, (str, int)) for value in attrs.values())
+    assert attrs["clock"].startswith("CLOCK_MONOTONIC") and all(
+        isinstance(value, (str, int)) for value in attrs.values()
+    )
 
 
 @pytest.mark.parametrize("pages", [1, 4])
@@ -245,6 +255,7 @@ def test_two_tables_do_not_mix(load):
 
 # ---- types
 
+
 def test_every_type_that_bcc_describes(load):
     bpf = load("""
         enum colour { RED = 1, GREEN = 70000 };
@@ -274,14 +285,53 @@ def test_every_type_that_bcc_describes(load):
     row = df.iloc[0].to_dict()
     row.pop("cpu")
     assert row == {
-        "big[0]": -2, "big[1]": -1, "ubig[0]": 6, "ubig[1]": 5,
-        "a": (1 << 64) - 1, "b": -(1 << 63), "c": (1 << 32) - 1, "d": -5, "e": 65535, "f": -32768, "g": 255, "h": -128,
-        "i": -1, "j": (1 << 64) - 1, "k": -7, "l": 8, "m": -9, "n": 65000, "o": -11, "p": 4000000000,
-        "q": ord("Q"), "r": 200, "s": 70000, "t": 0x1234, "u": 0x5678,
-        "v": "h\\xffi", "w[0]": 1, "w[1]": 0, "w[2]": 3, "x[0]": 0, "x[1]": -4, "y[0]": 0, "y[1]": 0, "y[2]": 0, "y[3]": 9, "z": 0,
+        "big[0]": -2,
+        "big[1]": -1,
+        "ubig[0]": 6,
+        "ubig[1]": 5,
+        "a": (1 << 64) - 1,
+        "b": -(1 << 63),
+        "c": (1 << 32) - 1,
+        "d": -5,
+        "e": 65535,
+        "f": -32768,
+        "g": 255,
+        "h": -128,
+        "i": -1,
+        "j": (1 << 64) - 1,
+        "k": -7,
+        "l": 8,
+        "m": -9,
+        "n": 65000,
+        "o": -11,
+        "p": 4000000000,
+        "q": ord("Q"),
+        "r": 200,
+        "s": 70000,
+        "t": 0x1234,
+        "u": 0x5678,
+        "v": "h\\xffi",
+        "w[0]": 1,
+        "w[1]": 0,
+        "w[2]": 3,
+        "x[0]": 0,
+        "x[1]": -4,
+        "y[0]": 0,
+        "y[1]": 0,
+        "y[2]": 0,
+        "y[3]": 9,
+        "z": 0,
     }
     assert [str(df[name].dtype) for name in "abcdefgh"] == [
-        "uint64", "int64", "uint32", "int32", "uint16", "int16", "uint8", "int8"]
+        "uint64",
+        "int64",
+        "uint32",
+        "int32",
+        "uint16",
+        "int16",
+        "uint8",
+        "int8",
+    ]
 
 
 def test_a_struct_that_bcc_describes_wrong_is_refused(load):
@@ -326,8 +376,15 @@ def test_a_struct_declared_by_hand(load):
     with PerfOutput(load(NESTED)["events"], event=Event) as events:
         fire()
     row = events.to_dataframe().iloc[0].drop("cpu").to_dict()
-    assert row == {"time_ns": 1, "where.line": 2, "where.name": "x", "either.word": 0x40003,
-                   "either.half[0]": 3, "either.half[1]": 4, "pid": -5}
+    assert row == {
+        "time_ns": 1,
+        "where.line": 2,
+        "where.name": "x",
+        "either.word": 0x40003,
+        "either.half[0]": 3,
+        "either.half[1]": 4,
+        "pid": -5,
+    }
 
 
 def test_a_struct_declared_wrong(load):

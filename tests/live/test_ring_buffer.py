@@ -35,7 +35,9 @@ PROBE {
 
 
 def program(pages, counter="BPF_ARRAY"):
-    text = PROGRAM.replace("PAGES", str(pages)).replace("COUNTER", f"{counter}(events_lost, u64, 1);" if counter else "")
+    text = PROGRAM.replace("PAGES", str(pages)).replace(
+        "COUNTER", f"{counter}(events_lost, u64, 1);" if counter else ""
+    )
     return text.replace("COUNT", "events_lost.atomic_increment(0);" if counter else "")
 
 
@@ -52,7 +54,12 @@ def test_calls_are_rows(load, calls):
     df = events.to_dataframe()
     assert len(df) == events.received == calls and events.lost == 0
     assert {name: str(kind) for name, kind in df.dtypes.items()} == {
-        "time_ns": "uint64", "tid": "uint32", "cpu": "uint32", "seq": "uint64", "comm": "category"}
+        "time_ns": "uint64",
+        "tid": "uint32",
+        "cpu": "uint32",
+        "seq": "uint64",
+        "comm": "category",
+    }
     assert df["seq"].is_monotonic_increasing and df["time_ns"].is_monotonic_increasing
     assert df["tid"].isin([threading.get_native_id()]).all()
     assert df.attrs["source"] == "ring buffer events" and df.attrs["clock"].startswith("CLOCK_MONOTONIC")
@@ -68,7 +75,9 @@ def test_what_waited_before_is_thrown_away(load):
         fire(100)
 
 
-@pytest.mark.parametrize(("pages", "counter"), [(1, "BPF_ARRAY"), (1, "BPF_PERCPU_ARRAY"), (4, "BPF_ARRAY"), (16, "BPF_ARRAY")])
+@pytest.mark.parametrize(
+    ("pages", "counter"), [(1, "BPF_ARRAY"), (1, "BPF_PERCPU_ARRAY"), (4, "BPF_ARRAY"), (16, "BPF_ARRAY")]
+)
 @pytest.mark.filterwarnings("ignore::helpers.collect.collection.EventsLost")
 def test_under_overload_fired_is_received_and_lost(load, many, pages, counter):
     bpf = load(program(pages, counter))
@@ -155,7 +164,9 @@ def test_reserve_submit_and_discard(load):
     with RingBuffer(bpf["events"]) as events:
         fire(30)
     df = events.to_dataframe()
-    assert df["n"].tolist() == [n for n in range(30) if n % 3] and df["odd"].tolist() == [n & 1 for n in range(30) if n % 3]
+    assert df["n"].tolist() == [n for n in range(30) if n % 3] and df["odd"].tolist() == [
+        n & 1 for n in range(30) if n % 3
+    ]
 
 
 def test_stop_keeps_what_came(load, many):
@@ -194,7 +205,11 @@ def test_nothing_leaks(load):
     bpf = load(program(8))
 
     def held():
-        return sorted(os.listdir("/proc/self/fd")), open("/proc/self/maps").read().count("bpf"), threading.active_count()
+        return (
+            sorted(os.listdir("/proc/self/fd")),
+            open("/proc/self/maps").read().count("bpf"),
+            threading.active_count(),
+        )
 
     events = RingBuffer(bpf["events"])
     before = held()

@@ -42,8 +42,14 @@ def test_calls_are_rows(load, calls):
     df = lines.to_dataframe()
     assert len(df) == lines.received == calls and lines.lost == 0
     assert {name: str(kind) for name, kind in df.dtypes.items()} == {
-        "task": "category", "tid": "int32", "cpu": "int16", "flags": "category", "time_ns": "int64",
-        "function": "category", "message": "str"}
+        "task": "category",
+        "tid": "int32",
+        "cpu": "int16",
+        "flags": "category",
+        "time_ns": "int64",
+        "function": "category",
+        "message": "str",
+    }
     assert df["message"].eq("Hello World!").all() and df["function"].eq("bpf_trace_printk").all()
     assert df["tid"].eq(threading.get_native_id()).all() and df["cpu"].isin(os.sched_getaffinity(0)).all()
     assert df["time_ns"].between(before - 1000, after).all() and df["time_ns"].is_monotonic_increasing
@@ -95,7 +101,9 @@ def test_names_that_the_kernel_forgot(load):
 
 
 def test_messages_of_several_lines(load):
-    load(r'PROBE { bpf_trace_printk("one\ntwo\n\nfour"); bpf_trace_printk("ends\n"); bpf_trace_printk("a: b: c"); return 0; }')
+    load(
+        r'PROBE { bpf_trace_printk("one\ntwo\n\nfour"); bpf_trace_printk("ends\n"); bpf_trace_printk("a: b: c"); return 0; }'
+    )
     with TracePipe() as lines:
         fire(2)
     messages = [text.rstrip("\n") for text in lines.to_dataframe()["message"]]
@@ -122,7 +130,7 @@ def test_two_programs_mix(load):
 
 @pytest.mark.filterwarnings("ignore::helpers.collect.collection.EventsLost")
 def test_fired_is_received_and_lost(load, many, small_buffer):
-    bpf = load('BPF_ARRAY(fired, u64, 1);' + HELLO.replace("{ ", "{ fired.atomic_increment(0); ", 1))
+    bpf = load("BPF_ARRAY(fired, u64, 1);" + HELLO.replace("{ ", "{ fired.atomic_increment(0); ", 1))
     with pytest.warns(EventsLost, match="were lost"):
         with TracePipe() as lines:
             finish(*[producer(many, cpu) for cpu in sorted(os.sched_getaffinity(0))[:2]])
@@ -150,7 +158,9 @@ def test_one_clock_for_both_sources(load):
         }""")
     with TracePipe() as lines, PerfOutput(bpf["events"]) as events:
         fire(50)
-    by_pipe, by_perf = (frame.to_dataframe()["time_ns"].astype("int64").sort_values().to_numpy() for frame in (lines, events))
+    by_pipe, by_perf = (
+        frame.to_dataframe()["time_ns"].astype("int64").sort_values().to_numpy() for frame in (lines, events)
+    )
     # trace_pipe rounds to the microsecond; a busy machine may take the CPU away between the two, but not each time.
     assert len(by_pipe) == len(by_perf) == 50 and np.median(abs(by_pipe - by_perf)) < 200_000
 

@@ -29,6 +29,7 @@ def diary(tmp_path):
         line = f"{comm} {os.getpid()} {time.monotonic_ns()} {sorted(os.sched_getaffinity(0))[0]}\n"
         with open(path, "a") as file:
             file.write(line)
+
     write.lines = lambda: [line.split() for line in path.read_text().splitlines()]
     return write
 
@@ -145,16 +146,19 @@ def test_name_has_15_bytes_of_utf8(diary):
     assert diary.lines()[0][0] == "ä" * 7 + "x"
 
 
-@pytest.mark.parametrize("arguments, words", [
-    ({"call": "reboot"}, "one of sync, getppid"),
-    ({"name": "x" * 16}, "16 bytes"),
-    ({"name": "ä" * 8}, "16 bytes"),
-    ({"name": ""}, "0 bytes"),
-    ({"name": "a\0b"}, "no NUL"),
-    ({"cpu": 100_000}, "no CPU 100000 here, only 0"),
-    ({"cpu": [0, -1]}, "no CPU -1"),
-    ({"rate": 0}, "above 0"),
-])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"call": "reboot"}, "one of sync, getppid"),
+        ({"name": "x" * 16}, "16 bytes"),
+        ({"name": "ä" * 8}, "16 bytes"),
+        ({"name": ""}, "0 bytes"),
+        ({"name": "a\0b"}, "no NUL"),
+        ({"cpu": 100_000}, "no CPU 100000 here, only 0"),
+        ({"cpu": [0, -1]}, "no CPU -1"),
+        ({"rate": 0}, "above 0"),
+    ],
+)
 def test_what_cannot_be_is_refused_in_words(arguments, words):
     with pytest.raises(ValueError, match=words):
         run(**arguments)
@@ -191,13 +195,15 @@ def test_a_block_waits_and_a_broken_block_stops(diary):
 
 def test_interrupt_leaves_nothing(diary, request):
     # Whoever started the tests in the background had them ignore SIGINT.
-    request.addfinalizer(lambda before=signal.signal(signal.SIGINT, signal.default_int_handler):
-                         signal.signal(signal.SIGINT, before))
+    request.addfinalizer(
+        lambda before=signal.signal(signal.SIGINT, signal.default_int_handler): signal.signal(signal.SIGINT, before)
+    )
 
     def interrupt_parent():
         diary()
         if diary.lines()[0][1] == str(os.getpid()):  # the first to come here, and nobody else
             os.kill(os.getppid(), signal.SIGINT)
+
     with pytest.raises(KeyboardInterrupt):
         run(interrupt_parent, times=10**9, rate=0.01, processes=3)
     assert children() == []

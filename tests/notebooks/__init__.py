@@ -104,8 +104,11 @@ def exercises(notebook: nbformat.NotebookNode) -> list[Exercise]:
     for place, cell in enumerate(cells):
         if "exercise" in cell.metadata.get("tags", []):
             key = cell.metadata.get("exercise")
-            checks = [i for i in range(place + 1, len(cells))
-                      if cells[i].cell_type == "code" and "with exercise(" in cells[i].source]
+            checks = [
+                i
+                for i in range(place + 1, len(cells))
+                if cells[i].cell_type == "code" and "with exercise(" in cells[i].source
+            ]
             if key not in solutions or "wrong" not in cell.metadata or not checks:
                 raise ValueError(f"cell {cell.id}: exercise {key} has no solution, no wrong answer or no check")
             found.append(Exercise(key, place, checks[0], solutions.pop(key), cell.metadata["wrong"]))

@@ -136,6 +136,7 @@ with RingBuffer(bpf["events"]) as events:
 """
 
 
+# fmt: off
 ANSWERS = {
     "0a": [
         Wrong("eight calls of one process", collected('run("sync", times=8)'), "Eight runs are eight processes"),
@@ -300,3 +301,4 @@ points = my.plot.scatter("s", "ms", title="Next to the writer")"""),
         Right("another name", sold(file="/var/tmp/tea.sqlite", mode="wal")),
     ],
 }
+# fmt: on

@@ -18,15 +18,15 @@ CLAIMS = {
     "01-35": "assert len(probes().splitlines()) == 1 and 'sys_sync' in probes()",
     # Five flags: three letters or dots, two counts.
     "01-40": "import re; assert len(fields) == 6 and fields[5] == b'Hello World!' "
-             "and re.fullmatch(rb'[.a-zA-Z]{3}[.0-9a-f]{2}', fields[3])",
+    "and re.fullmatch(rb'[.a-zA-Z]{3}[.0-9a-f]{2}', fields[3])",
     # Field 4 is time since the boot, by a clock that is a little off the other one, and not Unix time.
     "01-44": "assert abs(time.monotonic() - fields[4]) < 60 < time.time() - fields[4]",
     # Field 1 is the thread, and the upper half is the process.
     "01-53": "assert int(number) == tid != os.getpid() "
-             "and message.decode() == f'upper half {os.getpid()}, lower half {tid}'",
+    "and message.decode() == f'upper half {os.getpid()}, lower half {tid}'",
     # A kprobe reports its own address plus 1.
     "01-57": "run_sync(times=1); at = int(waiting().partition('kprobe at ')[2].split()[0], 16); "
-             "assert at == int(probes().split()[0], 16) + 1",
+    "assert at == int(probes().split()[0], 16) + 1",
     # Two objects, two probes; cleaning up the newest leaves the older one.
     "01-70": "assert len(probes().splitlines()) == 2",
     "01-72": "run_sync(times=1); said = waiting(); assert 'first run' in said and 'second run' not in said",
@@ -58,16 +58,16 @@ CLAIMS = {
     "04-16": "assert busy['time_ns'].is_monotonic_increasing",
     "04-22": "assert _.base is raw and (_['pid'] == three['pid']).all()",
     "04-30": "two = events.to_dataframe(); "
-             "assert set(two['pid']) == {os.getpid()} and set(two['tid']) == {os.getpid(), second.native_id}",
+    "assert set(two['pid']) == {os.getpid()} and set(two['tid']) == {os.getpid(), second.native_id}",
     "04-32": "assert set(events.to_dataframe()['uid']) == {0, 65534}",
     "04-38": "assert dict(df['comm'].value_counts()) == {'fast': 30, 'burst': 12, 'slow': 8}",
     "04-47": "assert made.calls == len(alone) == 100 and len(bpf['started']) == 0",
     # Only who writes to disk makes the bystander wait; a busy CPU and writes to memory do not.
     "04-58": "half = table['50%']; assert (table['count'] == 100).all() "
-             "and half['writes to disk'] > 2 * half.drop('writes to disk').max()",
+    "and half['writes to disk'] > 2 * half.drop('writes to disk').max()",
     # A return probe follows ten calls here, and the beginnings of the others stay in the map.
     "04-61b": "most = min(20, max(10, 2 * os.cpu_count())); "
-              "assert _ == {'calls': 20, 'rows': most, 'left in the map': 20 - most}",
+    "assert _ == {'calls': 20, 'rows': most, 'left in the map': 20 - most}",
     "04-61d": "assert _ == {'calls': 20, 'rows': 20, 'left in the map': 0}",
     # 05: fired = received + lost, to the last event, however many are lost.
     "05-12": "assert len(rows) == 8 * 4096 // 40 and not losses",
@@ -75,7 +75,7 @@ CLAIMS = {
     "05-20": "assert events.lost > 0 and fired() - before == events.received + events.lost == 20_000",
     "05-22": "assert events.to_dataframe().attrs['lost'] == events.lost",
     "05-25": "assert (sweep['received'] + sweep['lost'] == 20_000).all() "
-             "and sweep['lost'].iloc[0] > sweep['lost'].iloc[-1] == 0",  # 256 pages hold all 20,000
+    "and sweep['lost'].iloc[0] > sweep['lost'].iloc[-1] == 0",  # 256 pages hold all 20,000
     "05-35": "assert (waking['received'] == 200).all() and waking['woken'].iloc[0] > waking['woken'].iloc[-1]",
     # A wake-up every 1,000 events or when half of the buffer is full, which 64 pages are not with 500 events.
     "05-37": "assert polled == {64: 0, 8: 500} and len(rows) == 500",
@@ -93,16 +93,16 @@ CLAIMS = {
     "06-37": "assert dict(events.to_dataframe()['comm'].value_counts()) == {'ann': 10}",
     # 07: with SQLite's defaults, four calls for a sale and its table, three files; fewer commits make fewer calls.
     "07-12": "import sqlite3; db = sqlite3.connect('/var/tmp/shop.db'); "
-             "assert [db.execute('PRAGMA ' + word).fetchone()[0] for word in ('journal_mode', 'synchronous')] == ['delete', 2]; "
-             "db.close(); assert by_pid[till.pid] == 11 * 4 and till.pid not in [pid.value for pid in bpf['fsyncs']]",
+    "assert [db.execute('PRAGMA ' + word).fetchone()[0] for word in ('journal_mode', 'synchronous')] == ['delete', 2]; "
+    "db.close(); assert by_pid[till.pid] == 11 * 4 and till.pid not in [pid.value for pid in bpf['fsyncs']]",
     "07-19": "assert set(names) >= {'/var/tmp/shop.db', '/var/tmp/shop.db-journal'}",
     "07-28": "assert len(df) == 201 * 4 and events.lost == 0",
     # The new journal's first flush is the slow one of a commit; the second writes in place, as the database's does.
     "07-31": "assert [file.rpartition('/')[2] for _, file in by_file.index] == "
-             "['shop.db-journal', 'tmp', 'shop.db-journal', 'shop.db'] and (by_file['calls'] == 201).all() "
-             "and by_file['median_ms'].iloc[0] > 2 * by_file['median_ms'].iloc[1:].max()",
+    "['shop.db-journal', 'tmp', 'shop.db-journal', 'shop.db'] and (by_file['calls'] == 201).all() "
+    "and by_file['median_ms'].iloc[0] > 2 * by_file['median_ms'].iloc[1:].max()",
     "07-38": "assert (fix['in_calls_s'] < fix['all_s']).all() "
-             "and fix['calls'].is_monotonic_decreasing and fix['all_s'].is_monotonic_decreasing",
+    "and fix['calls'].is_monotonic_decreasing and fix['all_s'].is_monotonic_decreasing",
     "07-60": "assert len(data) == made.calls == 100 and data.attrs['lost'] == 0 and set(data['comm']) == {'template'}",
 }
 

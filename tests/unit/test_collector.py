@@ -170,11 +170,19 @@ def test_attrs_survive_the_usual_steps():
     with Collect() as events:
         events.fire(1, 2)
     df = events.to_dataframe()
-    for next_frame in (df.head(1), df[df["n"] > 1], df.copy(), df.assign(m=1), df.sort_values("n"), df.drop(columns="n")):
+    for next_frame in (
+        df.head(1),
+        df[df["n"] > 1],
+        df.copy(),
+        df.assign(m=1),
+        df.sort_values("n"),
+        df.drop(columns="n"),
+    ):
         assert next_frame.attrs == df.attrs
 
 
 # ---- collect()
+
 
 def test_collect_for_some_seconds():
     events = Collect()
@@ -241,6 +249,7 @@ def test_the_end_of_the_bpf_object_ends_it(capsys):
 
 
 # ---- ■
+
 
 def test_stop_in_the_block_keeps_what_came():
     events = Collect()
@@ -372,6 +381,7 @@ def test_a_handler_of_ones_own_is_called():
 
 # ---- trouble
 
+
 def test_an_error_while_opening():
     with pytest.raises(OSError, match="will not open"):
         with Collect("open"):
@@ -405,7 +415,10 @@ def test_an_error_while_draining_ends_the_waiting_for_more(capsys):
 
 
 def test_the_error_of_the_block_comes_first():
-    with pytest.raises(ZeroDivisionError), pytest.warns(EventsLost, match="was read only until OSError: the drain broke"):
+    with (
+        pytest.raises(ZeroDivisionError),
+        pytest.warns(EventsLost, match="was read only until OSError: the drain broke"),
+    ):
         with Collect("drain") as events:
             events.fire(1, 2, 3)
             time.sleep(0.1)
@@ -457,6 +470,7 @@ def test_a_proxy_of_something_gone_does_not_keep_from_detaching(monkeypatch):
 
 
 # ---- loss
+
 
 def test_loss_is_said_every_time():
     for _ in range(2):

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from helpers.collect import columns as columns_module
 from helpers.collect.columns import Columns, Numbers, Strings, Text, distinct, text_of
 
-EVENT = np.dtype({"names": ["time_ns", "pid", "comm"], "formats": ["u8", "i4", "S16"], "offsets": [0, 8, 12], "itemsize": 32})
+EVENT = np.dtype(
+    {"names": ["time_ns", "pid", "comm"], "formats": ["u8", "i4", "S16"], "offsets": [0, 8, 12], "itemsize": 32}
+)
 
 
 def events(rows):
@@ -70,10 +72,19 @@ def test_byte_order_of_the_network():
     assert columns.to_frame()["port"].dtype == np.dtype("uint16")
 
 
-@pytest.mark.parametrize("raw, text", [
-    (b"bash", "bash"), (b"", ""), (b"a\0garbage", "a"), (b"\0left over", ""), ("naïve 漢".encode(), "naïve 漢"),
-    (b"\xff\xfe!", "\\xff\\xfe!"), (b"cut \xe6\xbc", "cut \\xe6\\xbc"), (b"two\nlines", "two\nlines"),
-])
+@pytest.mark.parametrize(
+    "raw, text",
+    [
+        (b"bash", "bash"),
+        (b"", ""),
+        (b"a\0garbage", "a"),
+        (b"\0left over", ""),
+        ("naïve 漢".encode(), "naïve 漢"),
+        (b"\xff\xfe!", "\\xff\\xfe!"),
+        (b"cut \xe6\xbc", "cut \\xe6\\xbc"),
+        (b"two\nlines", "two\nlines"),
+    ],
+)
 def test_text_of_c_strings(raw, text):
     assert text_of(raw) == text
 
@@ -122,7 +133,9 @@ def test_distinct_when_hashes_collide(monkeypatch):
 
 
 def test_ten_million_names_take_seconds():
-    names = np.array([b"bash", b"sync", b"python3", b"<...>"], "S16")[np.random.default_rng(0).integers(0, 4, 10_000_000)]
+    names = np.array([b"bash", b"sync", b"python3", b"<...>"], "S16")[
+        np.random.default_rng(0).integers(0, 4, 10_000_000)
+    ]
     text, begin = Text(), time.process_time()
     for piece in np.array_split(names, 100):
         text.append(piece)
@@ -179,6 +192,7 @@ def test_memory_is_let_go_column_by_column():
     for _ in range(64):
         columns.append(np.zeros(10_000, [(name, "u8") for name in "abcd"]))
     import tracemalloc
+
     tracemalloc.start()
     frame = columns.to_frame()
     _, peak = tracemalloc.get_traced_memory()

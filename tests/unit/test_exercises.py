@@ -22,6 +22,7 @@ RIGHT = pd.DataFrame({"pid": [1, 2, 3], "comm": "sync"})
 @pytest.fixture
 def cell(monkeypatch):
     """Run a check as a notebook would, among the names given; returns its words and the check."""
+
     def run(code, **names):
         shown = []
         monkeypatch.setattr(IPython.display, "display", shown.append)
@@ -30,6 +31,7 @@ def cell(monkeypatch):
         inside = "".join(ElementTree.fromstring(verdict._repr_html_()).itertext())
         assert inside.strip() == repr(verdict).replace("`", "").strip()  # both forms say the same
         return repr(verdict), place["check"]
+
     return run
 
 
@@ -47,38 +49,49 @@ def test_not_done_yet(cell, names):
 
 def test_not_done_yet_names_all_that_is_missing_and_does_nothing(cell):
     made_calls = []
-    words, _ = cell("""
+    words, _ = cell(
+        """
 with exercise("2b", "one", "two", "three") as check:
     check.counts(lambda: 1, by=made_calls.append)
-""", one=1, two=..., made_calls=made_calls)
+""",
+        one=1,
+        two=...,
+        made_calls=made_calls,
+    )
     assert "Exercise 2b" in words and "`two` and `three`" in words and made_calls == []
 
 
-@pytest.mark.parametrize("cells, is_open", [
-    (["", "# Exercise 1\nmy_df = 5"], False),
-    (["", "# Exercise 1\nmy_df = 5", "# Exercise 1\n# emptied"], True),
-    (["", "# Exercise 1\n"], True),
-    (["", "# Exercise 1\nx = 1", "# Exercise 1: again\nmy_df, y = 1, 2"], False),
-    (["", "# Exercise 1\nwith a as my_df: pass"], False),
-    (["", "# Exercise 1\ndef my_df(): pass"], False),
-    (["", "# Exercise 1\nmy_df = 1", "# Exercise 10\nx = 1", "# Exercise 1b\nx = 1", "y = 2"], False),
-    (["", "# exercise 1\nget_ipython().run_line_magic('time', 'my_df = 1')"], True),
-    (["", "# Exercise 1\nmy df"], False),
-    (["", "my_df = 5"], False),
-    ([], False),
-])
+@pytest.mark.parametrize(
+    "cells, is_open",
+    [
+        (["", "# Exercise 1\nmy_df = 5"], False),
+        (["", "# Exercise 1\nmy_df = 5", "# Exercise 1\n# emptied"], True),
+        (["", "# Exercise 1\n"], True),
+        (["", "# Exercise 1\nx = 1", "# Exercise 1: again\nmy_df, y = 1, 2"], False),
+        (["", "# Exercise 1\nwith a as my_df: pass"], False),
+        (["", "# Exercise 1\ndef my_df(): pass"], False),
+        (["", "# Exercise 1\nmy_df = 1", "# Exercise 10\nx = 1", "# Exercise 1b\nx = 1", "y = 2"], False),
+        (["", "# exercise 1\nget_ipython().run_line_magic('time', 'my_df = 1')"], True),
+        (["", "# Exercise 1\nmy df"], False),
+        (["", "my_df = 5"], False),
+        ([], False),
+    ],
+)
 def test_a_value_left_from_an_earlier_run_does_not_count(cell, cells, is_open):
     words, _ = cell(COUNT, my_df=RIGHT, In=cells)
     assert ("not done yet" in words) == is_open and ("done." in words) != is_open
 
 
-@pytest.mark.parametrize("answer, sentence", [
-    (5, "This should be a DataFrame (what `to_dataframe()` returns), but it is a value of type int."),
-    (RIGHT[["comm"]], "The frame has no column `pid`; it has `comm`."),
-    (RIGHT[:0], "The frame has the right columns but no rows"),
-    (RIGHT[:2], "The frame should have 3 rows, but it has 2."),
-    (RIGHT.assign(pid=1), "The three `sync` have three <different> pids."),
-])
+@pytest.mark.parametrize(
+    "answer, sentence",
+    [
+        (5, "This should be a DataFrame (what `to_dataframe()` returns), but it is a value of type int."),
+        (RIGHT[["comm"]], "The frame has no column `pid`; it has `comm`."),
+        (RIGHT[:0], "The frame has the right columns but no rows"),
+        (RIGHT[:2], "The frame should have 3 rows, but it has 2."),
+        (RIGHT.assign(pid=1), "The three `sync` have three <different> pids."),
+    ],
+)
 def test_a_wrong_answer_is_told_what_is_missing(cell, answer, sentence):
     words, check = cell(COUNT, my_df=answer)
     assert words.startswith("✗ Exercise 1: not right yet. ") and sentence in words and not check.passed
@@ -87,9 +100,12 @@ def test_a_wrong_answer_is_told_what_is_missing(cell, answer, sentence):
 def test_an_error_in_the_answer_is_a_sentence(cell):
     def broken():
         raise ZeroDivisionError("division by zero")
+
     words, _ = cell('with exercise(3, "f") as check:\n    f()', f=broken)
-    assert words == ("✗ Exercise 3: not right yet. Your answer could not be checked, because of an error: "
-                     "ZeroDivisionError: division by zero")
+    assert words == (
+        "✗ Exercise 3: not right yet. Your answer could not be checked, because of an error: "
+        "ZeroDivisionError: division by zero"
+    )
     words, _ = cell('with exercise(3, "f") as check:\n    g()', f=broken)
     assert "NameError: name 'g' is not defined" in words
 
@@ -97,6 +113,7 @@ def test_an_error_in_the_answer_is_a_sentence(cell):
 def test_an_interrupt_is_not_swallowed():
     def stop():
         raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt), exercise(1):
         stop()
 
@@ -104,6 +121,7 @@ def test_an_interrupt_is_not_swallowed():
 def test_plots(cell):
     def told(ax):
         return cell('with exercise(1, "ax") as check:\n    check.is_plot(ax)', ax=ax)[0]
+
     ax = Figure().add_subplot()
     assert "This should be an Axes" in told(3)
     assert "Nothing has been drawn" in told(ax)
@@ -135,18 +153,26 @@ class Counter:
         return Made([Ran("sync", 1, 1, times, 0, 1)])
 
 
-@pytest.mark.parametrize("step, each, sentence", [
-    (1, 1, "done."), (2, 2, "done."), (0, 0, "done."),
-    (0, 1, "fresh calls by sync gave no counts. Is the program attached"),
-    (1, 2, "counts, but only "),
-    (2, 1, "Call detach_all() before BPF(…)."),
-    (1.2, 1, "done."),  # a few by others, as nothing says whose they are
-    (1, 0, "should give 0 counts, but "),
-])
+@pytest.mark.parametrize(
+    "step, each, sentence",
+    [
+        (1, 1, "done."),
+        (2, 2, "done."),
+        (0, 0, "done."),
+        (0, 1, "fresh calls by sync gave no counts. Is the program attached"),
+        (1, 2, "counts, but only "),
+        (2, 1, "Call detach_all() before BPF(…)."),
+        (1.2, 1, "done."),  # a few by others, as nothing says whose they are
+        (1, 0, "should give 0 counts, but "),
+    ],
+)
 def test_what_fresh_calls_tell(cell, step, each, sentence):
     counter = Counter(step)
-    words, check = cell('with exercise(1, "c") as check:\n    check.counts(lambda: c.value, each=each, by=c.calls)',
-                        c=counter, each=each)
+    words, check = cell(
+        'with exercise(1, "c") as check:\n    check.counts(lambda: c.value, each=each, by=c.calls)',
+        c=counter,
+        each=each,
+    )
     assert sentence in words and check.made.calls == counter.asked[0]
     assert check.passed == (sentence == "done.")
 
@@ -154,7 +180,7 @@ def test_what_fresh_calls_tell(cell, step, each, sentence):
 def test_fresh_calls_cannot_be_foreseen(cell):
     asked = {Counter(1) for _ in range(40)}
     for counter in asked:
-        cell('with exercise(1) as check:\n    check.counts(lambda: c.value, by=c.calls)', c=counter)
+        cell("with exercise(1) as check:\n    check.counts(lambda: c.value, by=c.calls)", c=counter)
     assert len({counter.asked[0] for counter in asked}) > 2
 
 

@@ -137,10 +137,13 @@ def test_each_no_and_what_to_do(good, spoil, name, found, fix):
     assert f"NO   {name}" in text and fix in text and f"see {name}." in text
 
 
-@pytest.mark.parametrize("spoil, name", [
-    (lambda root: remove(root, "sys/kernel/btf"), "BTF"),
-    (lambda root: remove(root, "sys/bus/event_source/devices/tracepoint"), "tracepoints"),
-])
+@pytest.mark.parametrize(
+    "spoil, name",
+    [
+        (lambda root: remove(root, "sys/kernel/btf"), "BTF"),
+        (lambda root: remove(root, "sys/bus/event_source/devices/tracepoint"), "tracepoints"),
+    ],
+)
 def test_what_the_course_can_do_without(good, spoil, name):
     spoil(good)
     assert missing_for_kprobes(good) == []
@@ -181,6 +184,7 @@ def test_tracefs_that_only_root_may_read(good, monkeypatch):
         if "tracing/" in str(path):
             raise PermissionError(path)
         return exists(path)
+
     monkeypatch.setattr(Path, "exists", refuse)
     assert the(good, "tracefs").ok and the(good, "kprobes").ok and the(good, "tracepoints").found == "yes"
 
@@ -197,7 +201,9 @@ def test_notebook_table_escapes_and_takes_the_colours_of_the_page(good):
 
 
 def test_importing_it_is_light():
-    code = "import sys, helpers.lab.machine; print(*sorted({'bcc', 'numpy', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    code = (
+        "import sys, helpers.lab.machine; print(*sorted({'bcc', 'numpy', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    )
     assert subprocess.check_output([sys.executable, "-c", code], cwd=PROJECT, text=True).strip() == ""
 
 
@@ -214,10 +220,12 @@ def test_this_machine_in_a_terminal():
 def test_this_machine_for_somebody_without_rights():
     """Nobody sees the same machine, but for the files that only root may read."""
     found = machine.kprobes(Path("/")).ok, machine.tracefs(Path("/")).ok
-    code = ("import os, sys; sys.path.insert(0, sys.argv[1]);"
-            "from pathlib import Path; from helpers.lab import machine as m;"
-            "os.setgroups([]); os.setgid(65534); os.setuid(65534);"
-            "print(m.user(Path('/')).ok, m.kprobes(Path('/')).ok, m.tracefs(Path('/')).ok)")
+    code = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]);"
+        "from pathlib import Path; from helpers.lab import machine as m;"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534);"
+        "print(m.user(Path('/')).ok, m.kprobes(Path('/')).ok, m.tracefs(Path('/')).ok)"
+    )
     if not the("/", "user").ok:
         pytest.skip("only root can become somebody else")
     done = subprocess.run([sys.executable, "-c", code, str(PROJECT)], text=True, capture_output=True, check=True)

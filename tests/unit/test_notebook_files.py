@@ -10,8 +10,16 @@ from tests.notebooks import FOLDER, NOTEBOOKS, digest, exercises
 from tests.notebooks.answers import ANSWERS
 from tests.notebooks.claims import CLAIMS
 
-SERIES = ["00_start_here", "01_hello_trace_pipe", "02_trace_pipe_to_dataframe", "03_hello_perf_output",
-          "04_perf_output_to_dataframe", "05_when_events_get_lost", "06_ring_buffer", "07_a_real_question"]
+SERIES = [
+    "00_start_here",
+    "01_hello_trace_pipe",
+    "02_trace_pipe_to_dataframe",
+    "03_hello_perf_output",
+    "04_perf_output_to_dataframe",
+    "05_when_events_get_lost",
+    "06_ring_buffer",
+    "07_a_real_question",
+]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -84,7 +92,7 @@ def test_cells_are_short_and_explained(notebook):
 def test_it_opens_with_the_road_and_leads_on(path, notebook):
     assert re.match(r"# \S", notebook.cells[0].source)
     assert any("road(" in cell.source for cell in code_cells(notebook)[:3])
-    following = SERIES[SERIES.index(path.stem) + 1:]
+    following = SERIES[SERIES.index(path.stem) + 1 :]
     if following:
         assert any(f"]({following[0]}.ipynb)" in text for text in texts(notebook)[-3:]), "no link to the next notebook"
 
@@ -135,6 +143,8 @@ def test_the_glossary_explains_each_word_once():
 
 
 def test_every_claim_has_its_cell():
-    cells = {cell.id for path in NOTEBOOKS for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"}
+    cells = {
+        cell.id for path in NOTEBOOKS for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"
+    }
     assert CLAIMS.keys() <= cells
     assert {name.partition("-")[0] for name in CLAIMS} == {path.name[:2] for path in NOTEBOOKS}

@@ -17,12 +17,14 @@ MILLION = 1_000_000
 
 def frame(number, names=("sync", "ann", "bob"), seed=1):
     rng = np.random.default_rng(seed)
-    return pd.DataFrame({
-        "time_ns": np.sort(rng.integers(0, 2_000_000_000, number)) + 10**13,
-        "comm": pd.Categorical(rng.choice(names, number), categories=[*names, "never"]),
-        "cpu": rng.integers(0, 2, number).astype("int16"),
-        "latency_ns": np.exp(rng.normal(10, 2, number)).astype("int64"),
-    })
+    return pd.DataFrame(
+        {
+            "time_ns": np.sort(rng.integers(0, 2_000_000_000, number)) + 10**13,
+            "comm": pd.Categorical(rng.choice(names, number), categories=[*names, "never"]),
+            "cpu": rng.integers(0, 2, number).astype("int16"),
+            "latency_ns": np.exp(rng.normal(10, 2, number)).astype("int64"),
+        }
+    )
 
 
 PLOTS = {
@@ -117,14 +119,17 @@ def test_missing_values_are_left_out():
     assert "nan" in [label.get_text() for label in plots.counts(df).get_yticklabels()]
 
 
-@pytest.mark.parametrize("column, values, seconds", [
-    ("time_ns", [10**9, 3 * 10**9], 2),
-    ("ts", [10**9, 3 * 10**9], 2),
-    ("ts", [5.5, 7.5], 2),
-    ("time", pd.to_datetime([1, 3], unit="s"), 2),
-    ("time", pd.to_datetime([1, 3], unit="s", utc=True).tz_convert("Asia/Tokyo"), 2),
-    ("start_ns", np.array([0, 2**63 + 1], dtype="uint64") // 2**32, 2.147483648),
-])
+@pytest.mark.parametrize(
+    "column, values, seconds",
+    [
+        ("time_ns", [10**9, 3 * 10**9], 2),
+        ("ts", [10**9, 3 * 10**9], 2),
+        ("ts", [5.5, 7.5], 2),
+        ("time", pd.to_datetime([1, 3], unit="s"), 2),
+        ("time", pd.to_datetime([1, 3], unit="s", utc=True).tz_convert("Asia/Tokyo"), 2),
+        ("start_ns", np.array([0, 2**63 + 1], dtype="uint64") // 2**32, 2.147483648),
+    ],
+)
 def test_times_of_many_kinds(column, values, seconds):
     ax = plots.rate(pd.DataFrame({column: values}))
     assert ax.get_title().startswith(f"{2 / seconds:.3g} events a second")
@@ -180,12 +185,15 @@ def test_losses_of_frames_and_of_a_table():
     assert plots.losses(table).get_title() == "99.9 % lost with 8 pages"
 
 
-@pytest.mark.parametrize("plot, words", [
-    (lambda df: plots.timeline(df), "comm, task, name"),
-    (lambda df: plots.counts(df, by="who"), "no column 'who' here, only .'x'."),
-    (lambda df: plots.rate(df), "give time="),
-    (lambda df: plots.latency(df), "no column 'latency_ns'"),
-])
+@pytest.mark.parametrize(
+    "plot, words",
+    [
+        (lambda df: plots.timeline(df), "comm, task, name"),
+        (lambda df: plots.counts(df, by="who"), "no column 'who' here, only .'x'."),
+        (lambda df: plots.rate(df), "give time="),
+        (lambda df: plots.latency(df), "no column 'latency_ns'"),
+    ],
+)
 def test_a_column_that_is_not_there(plot, words):
     with pytest.raises(KeyError, match=words):
         plot(pd.DataFrame({"x": [1]}))
@@ -193,12 +201,14 @@ def test_a_column_that_is_not_there(plot, words):
 
 def test_live_draws_again_and_ends(monkeypatch):
     import IPython.display
+
     shown = []
     handle = type("Handle", (), {"update": lambda self, figure: shown.append(figure)})()
     monkeypatch.setattr(IPython.display, "display", lambda display_id: handle)
     drawn = []
-    ax = plots.live(lambda ax: drawn.append(plots.rate(frame(10 + len(drawn)), ax=ax)),
-                    until=lambda: len(drawn) >= 3, every=0.01)
+    ax = plots.live(
+        lambda ax: drawn.append(plots.rate(frame(10 + len(drawn)), ax=ax)), until=lambda: len(drawn) >= 3, every=0.01
+    )
     assert len(drawn) == len(shown) == 4 and ax is drawn[-1]
     assert plt.get_fignums() == []  # nothing is shown a second time at the end of the cell
     begin = time.monotonic()
@@ -210,6 +220,7 @@ def test_live_ends_when_interrupted():
     def press_stop(ax):
         ax.plot([1])
         raise KeyboardInterrupt
+
     plots.live(press_stop, seconds=60)
 
 
@@ -221,13 +232,20 @@ def test_live_interrupted_before_there_is_anything_to_draw_in(monkeypatch):
         for press in presses:
             raise press
         return real(figure)
+
     monkeypatch.setattr(plots.plt.Figure, "add_subplot", add_subplot)
     assert not plots.live(lambda ax: None, seconds=60).has_data()
 
 
 def test_units_in_words():
     assert [style.duration(ns) for ns in (0, 999, 12_300, 4.5e6, 1e9, 7.2e12)] == [
-        "0 ns", "999 ns", "12.3 µs", "4.5 ms", "1 s", "7,200 s"]
+        "0 ns",
+        "999 ns",
+        "12.3 µs",
+        "4.5 ms",
+        "1 s",
+        "7,200 s",
+    ]
     assert [style.duration(ns) for ns in (999.6, 999_600, 999.6e9)] == ["1 µs", "1 ms", "1,000 s"]
     assert [style.short(n) for n in (0, 12, 1500, 1.5e6, 2e9)] == ["0", "12", "1.5 k", "1.5 M", "2 G"]
     assert style.short(999_999) == "1 M"

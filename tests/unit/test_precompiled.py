@@ -15,7 +15,9 @@ SIZES = {"bcc": 10, "linux/sched.h": 20, "linux/fs.h": 40, "net/sock.h": 30}
 def library(tmp_path_factory):
     folder = tmp_path_factory.mktemp("front")
     places = f'-DFOLDER="{folder}"', '-DLIBBCC="none"'
-    subprocess.run(["gcc", "-shared", "-fPIC", "-Wall", "-Werror", *places, "-o", folder / "front.so", image.FRONT], check=True)
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-Wall", "-Werror", *places, "-o", folder / "front.so", image.FRONT], check=True
+    )
     loaded = ctypes.CDLL(str(folder / "front.so"))
     loaded.bcc_precompiled.restype = ctypes.c_char_p
     return loaded, folder / os.uname().release

@@ -44,7 +44,7 @@ def slow_perf(data, size):
         if length < 8 or at + length > len(data):
             break
         if kind == 9 and length == 8 + -(-(4 + size) // 8) * 8:
-            events.append(data[at + 12:at + 12 + size])
+            events.append(data[at + 12 : at + 12 + size])
         elif kind == 9:
             odd[length - 12] = odd.get(length - 12, 0) + 1
         elif kind == 2 and length >= 24:
@@ -63,7 +63,7 @@ def slow_ringbuf(data, size):
             break
         if not header & DISCARD:
             if length == size:
-                events.append(data[at + 8:at + 8 + length])
+                events.append(data[at + 8 : at + 8 + length])
             else:
                 odd[length] = odd.get(length, 0) + 1
         at += 8 + -(-length // 8) * 8
@@ -77,10 +77,16 @@ def read(reader, data, size):
 
 # ---- perf rings
 
+
 @pytest.mark.parametrize("size", [1, 4, 7, 8, 12, 13, 16, 20, 40, 41, 100, 4096])
 def test_perf_events_of_any_size(size):
     events = [bytes([n % 256]) * size for n in range(200)]
-    assert read(perf_records, b"".join(map(perf_sample, events)), size) == (events, 0, {}, 200 * len(perf_sample(events[0])))
+    assert read(perf_records, b"".join(map(perf_sample, events)), size) == (
+        events,
+        0,
+        {},
+        200 * len(perf_sample(events[0])),
+    )
 
 
 @pytest.mark.parametrize("place", range(6))
@@ -98,7 +104,10 @@ def test_perf_sizes_mixed_and_other_kinds():
 
 
 def test_perf_misc_bits_do_not_matter():
-    assert read(perf_records, perf_sample(b"x" * 12, 1) + perf_sample(b"y" * 12, 0x4002), 12)[0] == [b"x" * 12, b"y" * 12]
+    assert read(perf_records, perf_sample(b"x" * 12, 1) + perf_sample(b"y" * 12, 0x4002), 12)[0] == [
+        b"x" * 12,
+        b"y" * 12,
+    ]
 
 
 @pytest.mark.parametrize("kept", range(72))
@@ -122,23 +131,28 @@ def test_alternating_sizes_take_time_in_proportion():
     assert (len(events), odd, consumed) == (50_000, {28: 50_000}, len(data))
 
 
-perf_parts = st.lists(st.one_of(
-    st.binary(min_size=12, max_size=12).map(perf_sample),
-    st.binary(min_size=1, max_size=40).map(perf_sample),
-    st.integers(0, 1 << 50).map(perf_lost),
-    st.tuples(st.integers(0, 20).filter(lambda kind: kind not in (2, 9)), st.binary(max_size=24)).map(lambda p: perf_other(*p)),
-))
+perf_parts = st.lists(
+    st.one_of(
+        st.binary(min_size=12, max_size=12).map(perf_sample),
+        st.binary(min_size=1, max_size=40).map(perf_sample),
+        st.integers(0, 1 << 50).map(perf_lost),
+        st.tuples(st.integers(0, 20).filter(lambda kind: kind not in (2, 9)), st.binary(max_size=24)).map(
+            lambda p: perf_other(*p)
+        ),
+    )
+)
 
 
 @settings(max_examples=400, deadline=None)
 @given(perf_parts, st.integers(0, 200))
 def test_perf_like_the_slow_reader(parts, torn):
     data = b"".join(parts)
-    data = data[:max(0, len(data) - torn)] if torn < 100 else data
+    data = data[: max(0, len(data) - torn)] if torn < 100 else data
     assert read(perf_records, data, 12) == slow_perf(data, 12)
 
 
 # ---- BPF ring buffers
+
 
 @pytest.mark.parametrize("size", [1, 4, 7, 8, 12, 16, 40, 41, 4096])
 def test_ringbuf_events_of_any_size(size):
@@ -181,18 +195,24 @@ def test_ringbuf_many_discarded():
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(st.tuples(st.one_of(st.just(12), st.integers(0, 40)), st.sampled_from([0, 0, 0, DISCARD, BUSY]))), st.integers(0, 99))
+@given(
+    st.lists(st.tuples(st.one_of(st.just(12), st.integers(0, 40)), st.sampled_from([0, 0, 0, DISCARD, BUSY]))),
+    st.integers(0, 99),
+)
 def test_ringbuf_like_the_slow_reader(parts, torn):
     data = b"".join(ringbuf_record(bytes([n % 256]) * size, flags) for n, (size, flags) in enumerate(parts))
-    data = data[:max(0, len(data) - torn)] if torn < 50 else data
+    data = data[: max(0, len(data) - torn)] if torn < 50 else data
     assert read(ringbuf_records, data, 12) == slow_ringbuf(data, 12)
 
 
 # ---- positions in a ring
 
+
 @settings(max_examples=300, deadline=None)
-@given(st.sampled_from([0, 1, 8, 100, (1 << 32) - 24, (1 << 32) + 8, (1 << 64) - 1, (1 << 64) - 40, (1 << 64) - 4096]),
-       st.integers(0, 256))
+@given(
+    st.sampled_from([0, 1, 8, 100, (1 << 32) - 24, (1 << 32) + 8, (1 << 64) - 1, (1 << 64) - 40, (1 << 64) - 4096]),
+    st.integers(0, 256),
+)
 def test_unroll_past_the_ends(tail, length):
     ring = np.random.default_rng(1).integers(0, 256, 256, "u1")
     head = (tail + length) % (1 << 64)
@@ -225,6 +245,7 @@ def test_events_that_wrap_round_the_end(start):
 
 # ---- a million buffers
 
+
 def half_plausible(rng, count, words, headers):
     """Random buffers in which most words could be a header: uint64 array (count, words)."""
     made = rng.integers(0, 1 << 63, (count, words), "u8")
@@ -235,11 +256,35 @@ def half_plausible(rng, count, words, headers):
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("reader, slow, headers", [
-    (perf_records, slow_perf, [9 | 24 << 48, 9 | 24 << 48 | 1 << 32, 9 | 16 << 48, 9 | 32 << 48, 2 | 24 << 48, 2 | 16 << 48,
-                               9, 9 | 7 << 48, 9 | 65535 << 48, 14 | 8 << 48, 9 | 25 << 48, 9 | 8 << 48]),
-    (ringbuf_records, slow_ringbuf, [12, 12 | DISCARD, 12 | BUSY, 0, 8, 16, 24, 7, DISCARD - 1, 24 | DISCARD, 12 | 5 << 32]),
-], ids=["perf", "ringbuf"])
+@pytest.mark.parametrize(
+    "reader, slow, headers",
+    [
+        (
+            perf_records,
+            slow_perf,
+            [
+                9 | 24 << 48,
+                9 | 24 << 48 | 1 << 32,
+                9 | 16 << 48,
+                9 | 32 << 48,
+                2 | 24 << 48,
+                2 | 16 << 48,
+                9,
+                9 | 7 << 48,
+                9 | 65535 << 48,
+                14 | 8 << 48,
+                9 | 25 << 48,
+                9 | 8 << 48,
+            ],
+        ),
+        (
+            ringbuf_records,
+            slow_ringbuf,
+            [12, 12 | DISCARD, 12 | BUSY, 0, 8, 16, 24, 7, DISCARD - 1, 24 | DISCARD, 12 | 5 << 32],
+        ),
+    ],
+    ids=["perf", "ringbuf"],
+)
 def test_a_million_random_buffers(reader, slow, headers):
     """No crash, no hang, and no event that is not in the bytes."""
     rng = np.random.default_rng(3)
@@ -248,13 +293,14 @@ def test_a_million_random_buffers(reader, slow, headers):
         made = half_plausible(rng, 100_000, words, headers).view("u1")
         cut = rng.integers(0, 9, len(made))
         for buffer, torn in zip(made, cut.tolist()):
-            data = buffer[:len(buffer) - torn] if torn < 8 else buffer
+            data = buffer[: len(buffer) - torn] if torn < 8 else buffer
             found = reader(data, dtype)
-            rows = [event for run in found.runs for event, in run.tolist()]
+            rows = [event for run in found.runs for (event,) in run.tolist()]
             assert (rows, found.lost, found.odd, found.consumed) == slow(data.tobytes(), 12)
 
 
 # ---- ctypes classes
+
 
 class Where(ctypes.Structure):
     _fields_ = [("line", ctypes.c_uint16), ("name", ctypes.c_char * 6)]
@@ -270,13 +316,30 @@ class Colour(ctypes.c_int):
 
 class All(ctypes.Structure):
     _fields_ = [
-        ("s8", ctypes.c_int8), ("u8", ctypes.c_uint8), ("s16", ctypes.c_int16), ("u16", ctypes.c_uint16),
-        ("s32", ctypes.c_int32), ("u32", ctypes.c_uint32), ("s64", ctypes.c_int64), ("u64", ctypes.c_uint64),
-        ("letter", ctypes.c_char), ("flag", ctypes.c_bool), ("share", ctypes.c_float), ("ratio", ctypes.c_double),
-        ("comm", ctypes.c_char * 16), ("triple", ctypes.c_uint32 * 3), ("big", ctypes.c_ulonglong * 2),
-        ("pointer", ctypes.c_void_p), ("text", ctypes.c_char_p), ("typed", ctypes.POINTER(ctypes.c_int)),
-        ("where", Where), ("both", Where * 2), ("either", Either), ("grid", (ctypes.c_int16 * 2) * 2),
-        ("names", (ctypes.c_char * 4) * 2), ("port", ctypes.c_uint16.__ctype_be__),
+        ("s8", ctypes.c_int8),
+        ("u8", ctypes.c_uint8),
+        ("s16", ctypes.c_int16),
+        ("u16", ctypes.c_uint16),
+        ("s32", ctypes.c_int32),
+        ("u32", ctypes.c_uint32),
+        ("s64", ctypes.c_int64),
+        ("u64", ctypes.c_uint64),
+        ("letter", ctypes.c_char),
+        ("flag", ctypes.c_bool),
+        ("share", ctypes.c_float),
+        ("ratio", ctypes.c_double),
+        ("comm", ctypes.c_char * 16),
+        ("triple", ctypes.c_uint32 * 3),
+        ("big", ctypes.c_ulonglong * 2),
+        ("pointer", ctypes.c_void_p),
+        ("text", ctypes.c_char_p),
+        ("typed", ctypes.POINTER(ctypes.c_int)),
+        ("where", Where),
+        ("both", Where * 2),
+        ("either", Either),
+        ("grid", (ctypes.c_int16 * 2) * 2),
+        ("names", (ctypes.c_char * 4) * 2),
+        ("port", ctypes.c_uint16.__ctype_be__),
     ]
 
 
@@ -285,14 +348,43 @@ def test_dtype_of_every_field():
     assert dtype.itemsize == ctypes.sizeof(All)
     found = {name: dtype[name].str.lstrip("<|") for name in dtype.names}
     assert found == {
-        "s8": "i1", "u8": "u1", "s16": "i2", "u16": "u2", "s32": "i4", "u32": "u4", "s64": "i8", "u64": "u8",
-        "letter": "i1", "flag": "b1", "share": "f4", "ratio": "f8", "comm": "S16",
-        "triple[0]": "u4", "triple[1]": "u4", "triple[2]": "u4", "big[0]": "u8", "big[1]": "u8",
-        "pointer": "u8", "text": "u8", "typed": "u8", "where.line": "u2", "where.name": "S6",
-        "both[0].line": "u2", "both[0].name": "S6", "both[1].line": "u2", "both[1].name": "S6",
-        "either.number": "u4", "either.halves[0]": "u2", "either.halves[1]": "u2",
-        "grid[0][0]": "i2", "grid[0][1]": "i2", "grid[1][0]": "i2", "grid[1][1]": "i2",
-        "names[0]": "S4", "names[1]": "S4", "port": ">u2",
+        "s8": "i1",
+        "u8": "u1",
+        "s16": "i2",
+        "u16": "u2",
+        "s32": "i4",
+        "u32": "u4",
+        "s64": "i8",
+        "u64": "u8",
+        "letter": "i1",
+        "flag": "b1",
+        "share": "f4",
+        "ratio": "f8",
+        "comm": "S16",
+        "triple[0]": "u4",
+        "triple[1]": "u4",
+        "triple[2]": "u4",
+        "big[0]": "u8",
+        "big[1]": "u8",
+        "pointer": "u8",
+        "text": "u8",
+        "typed": "u8",
+        "where.line": "u2",
+        "where.name": "S6",
+        "both[0].line": "u2",
+        "both[0].name": "S6",
+        "both[1].line": "u2",
+        "both[1].name": "S6",
+        "either.number": "u4",
+        "either.halves[0]": "u2",
+        "either.halves[1]": "u2",
+        "grid[0][0]": "i2",
+        "grid[0][1]": "i2",
+        "grid[1][0]": "i2",
+        "grid[1][1]": "i2",
+        "names[0]": "S4",
+        "names[1]": "S4",
+        "port": ">u2",
     }
 
 
@@ -301,8 +393,19 @@ def test_values_stand_where_ctypes_puts_them():
     event.where.line, event.both[1].name, event.either.number, event.triple[2] = 7, b"xy", 0x00020001, 9
     row = np.frombuffer(bytes(event), dtype_of(All))[0]
     assert (row["s8"], row["u16"], row["s64"], row["u64"]) == (-1, 65535, -(1 << 63), (1 << 64) - 1)
-    assert (row["comm"], row["ratio"], row["port"], row["where.line"], row["both[1].name"]) == (b"bash", 0.5, 80, 7, b"xy")
-    assert (row["either.number"], row["either.halves[0]"], row["either.halves[1]"], row["triple[2]"]) == (0x20001, 1, 2, 9)
+    assert (row["comm"], row["ratio"], row["port"], row["where.line"], row["both[1].name"]) == (
+        b"bash",
+        0.5,
+        80,
+        7,
+        b"xy",
+    )
+    assert (row["either.number"], row["either.halves[0]"], row["either.halves[1]"], row["triple[2]"]) == (
+        0x20001,
+        1,
+        2,
+        9,
+    )
 
 
 def test_padding_packing_and_inheritance():

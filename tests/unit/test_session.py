@@ -23,7 +23,9 @@ class Machine:
         self.killed = True
 
 
-@pytest.mark.parametrize(("parents", "why"), [([7, 7], "ended by itself.*\\n.*its last words"), ([7, 1], "started it is gone")])
+@pytest.mark.parametrize(
+    ("parents", "why"), [([7, 7], "ended by itself.*\\n.*its last words"), ([7, 1], "started it is gone")]
+)
 def test_a_command_that_is_ended(monkeypatch, parents, why):
     monkeypatch.setattr(session, "thawed", lambda parent, command: contextlib.nullcontext(Machine()))
     monkeypatch.setattr(session.os, "getppid", iter(parents).__next__)

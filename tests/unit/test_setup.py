@@ -32,7 +32,9 @@ def test_network_or_server(said, network, monkeypatch):
     monkeypatch.setattr(causes, "connected", lambda: network)
     error = str(causes.failed("It did not work", f"Reading …\n{said}\nE: Some index files failed to download."))
     assert ("this machine has no network" in error) == (not network)
-    what = re.search(r"Could not connect.*refused|404  Not Found|Release file|\[Errno -3\] .*resolution|error 503", said)[0]
+    what = re.search(
+        r"Could not connect.*refused|404  Not Found|Release file|\[Errno -3\] .*resolution|error 503", said
+    )[0]
     assert ("a server cannot be reached" in error and what in error and "Retry(" not in error) == network
 
 

@@ -9,13 +9,13 @@ import pytest
 
 from helpers.draw.show import STOPS, road, show_c
 
-PROGRAM = '''
+PROGRAM = """
 int hello(void *ctx) {
 \tbpf_trace_printk("<b>&\\n");  /* one
     two */
     return 0;
 }
-'''
+"""
 
 
 @pytest.fixture
@@ -74,7 +74,9 @@ def test_the_listing_in_a_notebook_says_what_the_text_says(shown):
     markup = shown[0]._repr_html_()
     tree = ElementTree.fromstring(markup)
     assert [line.rstrip() for line in "".join(tree.itertext()).splitlines()][:2] == [
-        " 2  int hello(void *ctx) {", ' 3      bpf_trace_printk("<b>&\\n");  /* one']
+        " 2  int hello(void *ctx) {",
+        ' 3      bpf_trace_printk("<b>&\\n");  /* one',
+    ]
     assert len("".join(tree.itertext()).splitlines()) == 5 and markup.count("#FFF3B0") == 1
     assert re.match(r'<pre style="color:#1F2328;background:#F6F8FA', markup)
 

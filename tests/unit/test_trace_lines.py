@@ -11,24 +11,52 @@ from helpers.collect.trace_pipe import Pipe, parse
 CPU_LOST = b"CPU:0 [LOST 123 EVENTS]\n"
 
 
-def line(task=b"bash", tid=1234, cpu=1, flags=b"d..21", time_ns=5678_901234_000, function=b"bpf_trace_printk",
-         message=b"Hello World!", tgid=None):
+def line(
+    task=b"bash",
+    tid=1234,
+    cpu=1,
+    flags=b"d..21",
+    time_ns=5678_901234_000,
+    function=b"bpf_trace_printk",
+    message=b"Hello World!",
+    tgid=None,
+):
     """An entry as kernel/trace/trace_output.c prints it."""
     group = b"(%7s) " % tgid if tgid else b""
     seconds, micros = divmod(time_ns // 1000, 10**6)
-    return b"%16s-%-7d %s[%03d] %s %5d.%06d: %s: %s\n" % (task, tid, group, cpu, flags, seconds, micros, function, message)
+    return b"%16s-%-7d %s[%03d] %s %5d.%06d: %s: %s\n" % (
+        task,
+        tid,
+        group,
+        cpu,
+        flags,
+        seconds,
+        micros,
+        function,
+        message,
+    )
 
 
 def rows(text):
     found = parse(text)
     names = ("task", "tid", "cpu", "flags", "time_ns", "function")
     fields = [dict(zip(names, row)) for row in found.fields[list(names)].tolist()]
-    return [{**row, "task": row["task"].lstrip(b" "), "message": message} for row, message in zip(fields, found.messages)]
+    return [
+        {**row, "task": row["task"].lstrip(b" "), "message": message} for row, message in zip(fields, found.messages)
+    ]
 
 
 def expected(**changed):
-    return {"task": b"bash", "tid": 1234, "cpu": 1, "flags": b"d..21", "time_ns": 5678_901234_000,
-            "function": b"bpf_trace_printk", "message": b"Hello World!", **changed}
+    return {
+        "task": b"bash",
+        "tid": 1234,
+        "cpu": 1,
+        "flags": b"d..21",
+        "time_ns": 5678_901234_000,
+        "function": b"bpf_trace_printk",
+        "message": b"Hello World!",
+        **changed,
+    }
 
 
 def test_one_line():
@@ -39,17 +67,48 @@ def test_no_lines():
     assert rows(b"") == [] and parse(b"").lost == 0
 
 
-@pytest.mark.parametrize("changed", [
-    {"task": b"<...>"}, {"task": b"a b"}, {"task": b"x-12"}, {"task": b"k: [001]"}, {"task": b"-"}, {"task": b"a-1 [000] d.."},
-    {"task": b"15 characters !"}, {"task": b"\xff\xfe"}, {"task": b"two\nlines"}, {"task": b"\nfirst"}, {"task": b"last\n"},
-    {"tid": 1}, {"tid": 4194304}, {"cpu": 0}, {"cpu": 127}, {"cpu": 1023}, {"flags": b"...."}, {"flags": b"d.h2.."},
-    {"time_ns": 0}, {"time_ns": 99999_999999_000}, {"time_ns": 123456_000001_000},
-    {"function": b"0"}, {"function": b"0x00000001"}, {"function": b"tracing_mark_write"}, {"function": b"sched_switch"},
-    {"message": b""}, {"message": b"a: b: c"}, {"message": b"one\ntwo"}, {"message": b"ends\n"}, {"message": b"\n"},
-    {"message": b"\n\n\nfar"}, {"message": b"caf\xc3\xa9 \xff"}, {"message": b" indented"}, {"message": b"x" * 1000},
-    {"message": b"looks like a line -12 [001] d..21 1.5: no"},
-    {"message": b"a line but for its number:\n" + line(tid=12)[:-1].replace(b"-12", b"-1x")},
-], ids=str)
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"task": b"<...>"},
+        {"task": b"a b"},
+        {"task": b"x-12"},
+        {"task": b"k: [001]"},
+        {"task": b"-"},
+        {"task": b"a-1 [000] d.."},
+        {"task": b"15 characters !"},
+        {"task": b"\xff\xfe"},
+        {"task": b"two\nlines"},
+        {"task": b"\nfirst"},
+        {"task": b"last\n"},
+        {"tid": 1},
+        {"tid": 4194304},
+        {"cpu": 0},
+        {"cpu": 127},
+        {"cpu": 1023},
+        {"flags": b"...."},
+        {"flags": b"d.h2.."},
+        {"time_ns": 0},
+        {"time_ns": 99999_999999_000},
+        {"time_ns": 123456_000001_000},
+        {"function": b"0"},
+        {"function": b"0x00000001"},
+        {"function": b"tracing_mark_write"},
+        {"function": b"sched_switch"},
+        {"message": b""},
+        {"message": b"a: b: c"},
+        {"message": b"one\ntwo"},
+        {"message": b"ends\n"},
+        {"message": b"\n"},
+        {"message": b"\n\n\nfar"},
+        {"message": b"caf\xc3\xa9 \xff"},
+        {"message": b" indented"},
+        {"message": b"x" * 1000},
+        {"message": b"looks like a line -12 [001] d..21 1.5: no"},
+        {"message": b"a line but for its number:\n" + line(tid=12)[:-1].replace(b"-12", b"-1x")},
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("place", [0, 1, 40])
 def test_odd_ones_among_usual_ones(changed, place):
     """Also when it is the first, from which the reader learns what lines look like."""
@@ -72,8 +131,11 @@ def test_function_tracer():
 def test_a_first_line_that_names_no_function():
     """As tracepoints of system calls write it."""
     text = line().replace(b"bpf_trace_printk: Hello World!", b"sys_sync()")
-    assert rows(text + line() + text) == [expected(function=b"", message=b"sys_sync()"), expected(),
-                                          expected(function=b"", message=b"sys_sync()")]
+    assert rows(text + line() + text) == [
+        expected(function=b"", message=b"sys_sync()"),
+        expected(),
+        expected(function=b"", message=b"sys_sync()"),
+    ]
 
 
 def test_no_flags_without_irq_info():
@@ -97,13 +159,21 @@ def test_an_unfinished_line_is_left_out():
     assert rows(line() + b"            bash-12") == [expected()]
 
 
-names = st.binary(min_size=1, max_size=15).filter(lambda name: b"\0" not in name and b"\n" not in name and name[:1] != b" ")
+names = st.binary(min_size=1, max_size=15).filter(
+    lambda name: b"\0" not in name and b"\n" not in name and name[:1] != b" "
+)
 texts = st.lists(st.text(alphabet="abc :-[]01.é", max_size=12).map(str.encode), min_size=1, max_size=3).map(b"\n".join)
-entries = st.fixed_dictionaries({
-    "task": names, "tid": st.integers(0, 4194304), "cpu": st.integers(0, 300), "flags": st.sampled_from([b"d..21", b"....", b"dNh31"]),
-    "time_ns": st.integers(0, 10**9).map(lambda micros: micros * 1000),
-    "function": st.sampled_from([b"bpf_trace_printk", b"0", b"main"]), "message": texts,
-})
+entries = st.fixed_dictionaries(
+    {
+        "task": names,
+        "tid": st.integers(0, 4194304),
+        "cpu": st.integers(0, 300),
+        "flags": st.sampled_from([b"d..21", b"....", b"dNh31"]),
+        "time_ns": st.integers(0, 10**9).map(lambda micros: micros * 1000),
+        "function": st.sampled_from([b"bpf_trace_printk", b"0", b"main"]),
+        "message": texts,
+    }
+)
 
 
 @settings(max_examples=300, deadline=None)
