@@ -27,7 +27,7 @@ TRANSLATION_CACHE = 256
 ACCELERATORS = {
     "kvm": ["-accel", "kvm", "-cpu", "host"],
     # Nehalem is x86-64-v2, the least that NumPy asks for. The wider vectors of later models are slow to emulate.
-    "tcg": ["-accel", f"tcg,thread=multi,tb-size={TRANSLATION_CACHE}", "-cpu", "Nehalem,-vme"],
+    "tcg": ["-accel", f"tcg,thread={{threads}},tb-size={TRANSLATION_CACHE}", "-cpu", "Nehalem,-vme"],
 }
 # A machine can only be thawed into the hardware it was frozen with.
 HARDWARE = [
@@ -60,9 +60,23 @@ def qemu_version() -> str:
     return subprocess.run([qemu(), "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
+def qemu_is_at_least(*version: int) -> bool:
+    """Tell whether QEMU's version is this one, such as 8, 1, or newer."""
+    return tuple(map(int, re.findall(r"\d+", qemu_version()))) >= version
+
+
 def reads_without_writing() -> bool:
     """Tell whether QEMU can open a guest's memory for reading only; before 8.2 it must be allowed to write it."""
-    return tuple(map(int, re.search(r"version (\d+)\.(\d+)", qemu_version()).groups())) >= (8, 2)
+    return qemu_is_at_least(8, 2)
+
+
+def threads() -> str:
+    """Return how QEMU emulates the guest's CPUs: "multi", side by side, or "single", in turn.
+
+    Before 8.1 a CPU may go on with the breakpoint by which the kernel changes its own code, when another CPU has taken it
+    away while it was translated: a kprobe detached while it fires then ends in a call to address 0.
+    """
+    return "multi" if qemu_is_at_least(8, 1) else "single"
 
 
 def qemu_arguments(image, agent, accelerator, ram, thaw, share, wire: int, monitor: int) -> list[str]:
@@ -74,7 +88,8 @@ def qemu_arguments(image, agent, accelerator, ram, thaw, share, wire: int, monit
     if thaw and reads_without_writing():
         memory += ",readonly=on,rom=off"
     return [
-        *[*ACCELERATORS[accelerator], "-object", memory],
+        *[argument.format(threads=threads()) for argument in ACCELERATORS[accelerator]],
+        *["-object", memory],
         *["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny"],
         *["-kernel", f"{image}/vmlinuz", "-initrd", f"{image}/initrd", "-append", KERNEL_COMMAND_LINE],
         *["-fw_cfg", f"name=opt/first-ebpf/guest.py,file={option(agent)}"],

@@ -197,6 +197,25 @@ def test_cleaned_up_in_a_flood(load, how, happened):
     )
 
 
+def test_detached_again_and_again_in_a_flood(load, happened):
+    """The kernel changes a function's first instruction while two CPUs run into it."""
+    producers = [producer(10**9, cpu) for cpu in sorted(os.sched_getaffinity(0))[:2]]
+    try:
+        for _ in range(4 * KNOCKS):
+            bpf = load(PROGRAM)
+            deadline = time.monotonic() + 60
+            while not fired(bpf):
+                assert time.monotonic() < deadline
+            detach_all()
+    finally:
+        alive = [process.poll() is None for process in producers]
+        for process in producers:
+            process.kill()
+            process.wait()
+    assert alive == [True, True]
+    happened(f"{4 * KNOCKS} probes attached and detached in a flood", "each fired, and the kernel lives")
+
+
 def test_a_reader_that_sleeps(load, small_buffer, happened):
     """A million events, and nobody reads: fired = received + lost in every channel, exactly."""
     million, bpf = 1_000_000, load(PROGRAM)
