@@ -20,7 +20,6 @@ machine too, but not in notebooks, exercises and browser; and not of lab/guest.p
 
 import contextlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +28,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
 from helpers.lab import cache, serve
 from tests.conftest import KNOCKS
@@ -131,7 +131,7 @@ def run(chosen: list[str], measured: "Coverage | None") -> int:
 
 
 class Result(NamedTuple):
-    """What came of a group. `counts` has the words of pytest's last line, `failures` its lines on tests that failed."""
+    """What came of a group: how many tests passed, failed and were skipped, and a line on each that failed."""
 
     group: str
     where: str
@@ -143,30 +143,41 @@ class Result(NamedTuple):
 
 def test(group: str, measured: "Coverage | None") -> Result:
     """Run a group and pass on what it prints, line by line, with its name in front."""
-    where = place(group)
+    where = traced(group)
     if group in ("host", "classroom", "fresh") and os.geteuid() != 0:
         return Result(group, where, excuse="needs root")
     print(f"{group:<10} {where}", flush=True)
     start, command = time.monotonic(), GROUPS[group].command
-    process = subprocess.Popen(
-        measured.command(command) if measured else command,
-        cwd=cache.PROJECT,
-        env={**os.environ, "PYTHONPATH": str(cache.PROJECT), "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
-    lines = []
-    for line in process.stdout:
-        print(f"{group:<10} {line}", end="", flush=True)
-        lines.append(line.rstrip())
-    counts = dict.fromkeys(("passed", "failed", "skipped"), 0)
-    summary = [line for line in lines if re.search(r"\d+ (passed|failed|error).* in ", line)]
-    for number, name in re.findall(r"(\d+) (passed|failed|error|skipped)", "".join(summary[-1:])):
-        counts["failed" if name == "error" else name] += int(number)
-    if process.wait() and not counts["failed"]:
+    # In the checkout, because that is all that the virtual machine shares.
+    with tempfile.TemporaryDirectory(dir=cache.PROJECT, prefix=".tests-") as folder:
+        report = Path(folder, "report.xml")
+        process = subprocess.Popen(
+            [*(measured.command(command) if measured else command), f"--junit-xml={report.relative_to(cache.PROJECT)}"],
+            cwd=cache.PROJECT,
+            env={**os.environ, "PYTHONPATH": str(cache.PROJECT), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+        for line in process.stdout:
+            print(f"{group:<10} {line}", end="", flush=True)
+        status = process.wait()
+        cases = ElementTree.parse(report).findall(".//testcase") if report.exists() else []
+    outcomes = [({part.tag for part in case} & {"failure", "error", "skipped"} or {"passed"}).pop() for case in cases]
+    counts = {
+        "passed": outcomes.count("passed"),
+        "failed": outcomes.count("failure") + outcomes.count("error"),
+        "skipped": outcomes.count("skipped"),
+    }
+    failures = [
+        f"FAILED {case.get('classname')}::{case.get('name')}: {part.get('message', '')[:80]!r}"
+        for case in cases
+        for part in case
+        if part.tag in ("failure", "error")
+    ]
+    if status and not counts["failed"]:
         counts["failed"] = 1
-    failures = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
+        failures.append(f"FAILED {group}: ended with status {status}, see above")
     return Result(group, where, time.monotonic() - start, {name: n for name, n in counts.items() if n}, failures)
 
 
@@ -193,8 +204,8 @@ class Coverage:
             shutil.rmtree(folder)
 
 
-def place(group: str) -> str:
-    """Where a group runs, with the kernel that it traces: asked there, because $EBPF_LAB_SUITE may choose another one."""
+def traced(group: str) -> str:
+    """Where a group runs, with the kernel that it traces: asked there, because $EBPF_LAB_SUITE may choose another."""
     of = GROUPS[group]
     if of.enter is None:
         return of.where
