@@ -77,7 +77,7 @@ def make(suite: str, folder: Path, trial: str) -> None:
 def run(folder: Path) -> Iterator[tuple[str, float]]:
     """Boot the machine, and give what it prints, line by line, with the seconds of CPU that it has taken so far."""
     command = [
-        *["setpriv", "--pdeathsig", "KILL", vm.qemu(), "-accel", "tcg,thread=multi", "-cpu", "Nehalem,-vme"],
+        *["setpriv", "--pdeathsig", "KILL", vm.qemu(), "-accel", f"tcg,thread={vm.threads()}", "-cpu", "Nehalem,-vme"],
         *["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"],
         *["-machine", "q35", "-smp", "2", "-m", "5G"],
         *["-kernel", folder / "vmlinuz", "-initrd", folder / "initrd.img"],
