@@ -22,6 +22,11 @@ static const char *const settings[] = {
     "CPATH", "C_INCLUDE_PATH", "CCC_OVERRIDE_OPTIONS", "CCC_ADD_ARGS",
 };
 
+/* Macros that BCC defines for clang. Where a text defines one again, messages may tell another place of the first one. */
+static const char *const macros[] = {
+    "KBUILD_MODNAME", "__KERNEL__", "__BPF_TRACING__", "__HAVE_BUILTIN_BSWAP", "__TARGET_ARCH_",
+};
+
 typedef void *compile_function(const char *, unsigned, const char **, int, bool, const char *);
 typedef int resolve_function(void *, const char *, const char *, uint64_t *);
 
@@ -107,6 +112,9 @@ const char *bcc_precompiled(const char *text, unsigned debug, int ncflags)
         return NULL;
     for (unsigned i = 0; i < sizeof(settings) / sizeof(*settings); i++)
         if (getenv(settings[i]))
+            return NULL;
+    for (unsigned i = 0; i < sizeof(macros) / sizeof(*macros); i++)
+        if (strstr(text, macros[i]))
             return NULL;
     snprintf(folder, sizeof(folder), FOLDER "/%s", kernel.release);
     snprintf(path, sizeof(path), "%s/bcc.pch", folder);

@@ -81,6 +81,12 @@ def test_only_what_a_program_includes_first(choose, text, header):
     assert choose(text) == header
 
 
+@pytest.mark.parametrize("name", ["KBUILD_MODNAME", "__KERNEL__", "__TARGET_ARCH_x86"])
+def test_a_macro_of_bcc_defined_again_is_left_alone(choose, name):
+    """Clang's note would tell another place of the first definition."""
+    assert choose(f'#define {name} "mine"\n') is None
+
+
 def test_flags_and_debugging_output_are_left_alone(choose):
     assert choose("", cflags=1) is None and choose("", debug=4) is None
 
