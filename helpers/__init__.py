@@ -15,8 +15,13 @@ collect: from the kernel to a DataFrame
     cleanup         `detach_all`
 draw: from a DataFrame to a picture
     plots           timeline, rate, counts, gaps, latency, losses, arrival, live
-    style           colours, fonts, axes, units and histograms of all plots
-    show            `road`, the picture of an event's road; `show_c`, C with its lines numbered
+    live            a picture that follows events while they come
+    histograms      bins on a log axis, percentiles
+    style           what all plots look like: colours, fonts, Axes
+    values          columns, times and groups found in a frame; numbers and units in words
+    road            `road`: the picture of an event's road
+    listing         `show_c`: C with its lines numbered
+    display         what a notebook shows in colour, and a terminal as plain text
 course: what only a lesson needs
     exercises       `exercise`: checks an answer, and says what is missing
     workloads       `run`, `run_sync`, `start`: processes that make system calls
@@ -35,8 +40,8 @@ _HOME = {
     "wall_clock": "collect.clocks",
     "detach_all": "collect.cleanup",
     "plots": "draw.plots",
-    "road": "draw.show",
-    "show_c": "draw.show",
+    "road": "draw.road",
+    "show_c": "draw.listing",
     "exercise": "course.exercises",
     "Made": "course.workloads",
     "Ran": "course.workloads",
@@ -54,7 +59,7 @@ def __getattr__(name):
     if name not in _HOME:
         raise AttributeError(f"module 'helpers' has no attribute {name!r}; it has {', '.join(__all__)}")
     module = import_module(f"helpers.{_HOME[name]}")
-    return module if _HOME[name].endswith(f".{name}") else getattr(module, name)
+    return module if name == "plots" else getattr(module, name)
 
 
 def __dir__():

@@ -36,7 +36,31 @@ class Mutation(NamedTuple):
 MUTATIONS = [
     # helpers/: from the kernel's bytes to a plot
     Mutation(
-        "helpers/draw/style.py", '"us": 1e3', '"us": 1e6',
+        "helpers/draw/style.py", "return ours | normalize_kwargs(kwargs, artist)", "return ours",
+        "unit", "tests/unit/test_plots.py::test_what_else_is_said_by_name_goes_on_to_matplotlib",
+    ),
+    Mutation(
+        "helpers/draw/style.py", "    @styled()\n    def set_title", "    def set_title",
+        "unit", "tests/unit/test_plots.py::test_a_title_set_later_looks_the_same",
+    ),
+    Mutation(
+        "helpers/draw/display.py", "        return self._html\n", "        return None\n",
+        "unit", "tests/unit/test_road_and_listing.py::test_the_listing_in_a_notebook_says_what_the_text_says",
+    ),
+    Mutation(
+        "helpers/draw/histograms.py", "(values <= 0).sum()", "(values < 0).sum()",
+        "unit", "tests/unit/test_plots.py::test_times_out_of_order_make_no_negative_gaps",
+    ),
+    Mutation(
+        "helpers/draw/live.py", "    plt.close(figure)", "    pass",
+        "unit", "tests/unit/test_plots.py::test_live_draws_again_and_ends",
+    ),
+    Mutation(
+        "helpers/draw/road.py", "if stop not in STOPS:", "if False:",
+        "unit", "tests/unit/test_road_and_listing.py::test_a_stop_that_is_not_on_the_road",
+    ),
+    Mutation(
+        "helpers/draw/values.py", '"us": 1e3', '"us": 1e6',
         "unit", "tests/unit/test_plots.py::test_durations_of_many_kinds",
     ),
     Mutation(
@@ -56,7 +80,7 @@ MUTATIONS = [
         "unit", "tests/unit/test_columns.py::test_many_categories",
     ),
     Mutation(
-        "helpers/course/exercises.py", "self.that(found <= most,", "self.that(True,",
+        "helpers/course/exercises.py", "found <= most,", "True,",
         "host", "tests/live/test_exercise_checks.py::test_attached_twice",
     ),
     Mutation(
@@ -121,8 +145,8 @@ MUTATIONS = [
         "host", "tests/live/test_ring_buffer.py::test_what_waited_before_is_thrown_away",
     ),
     Mutation(
-        "helpers/draw/show.py", 'len(text) - len(text.lstrip("\\n")) + 1', "1",
-        "unit", "tests/unit/test_show.py::test_lines_have_the_compilers_numbers",
+        "helpers/draw/listing.py", 'len(text) - len(text.lstrip("\\n")) + 1', "1",
+        "unit", "tests/unit/test_road_and_listing.py::test_lines_have_the_compilers_numbers",
     ),
     Mutation(
         "helpers/collect/bcc_internals.py", "sum(counts) - self._begin", "counts[0] - self._begin",

@@ -27,7 +27,7 @@ import struct
 import sys
 from pathlib import Path
 
-from helpers.draw.show import Shown
+from helpers.draw.display import Shown
 
 DONE, WRONG, OPEN = ("✓", "#00734F", "#E5F4EE"), ("✗", "#B84A00", "#FCEEE4"), ("○", "#57606A", "#F1F3F5")
 

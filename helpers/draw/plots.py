@@ -5,47 +5,45 @@
     counts(df)                   how many events each process made
     gaps(df)                     how long from one event to the next
     latency(df, "latency_ns")    how long things took, with percentiles
-    losses(table)                received against lost
+    losses(df)                   received against lost
     arrival(df)                  whether events came in the order in which they happened
     live(draw, seconds=10)       draw again and again while events come
 
 A frame may be empty or hold millions of events; what would be too fine to see is counted instead of drawn. Titles say
-what there is to see in this frame; `ax.set_title("…")` says it in your own words. Times come from the column `time_ns`
-(or time, ts_ns, ts, start_ns) unless `time=` names another. Integers are nanoseconds unless the name ends in _us, _ms
-or _s; floats are seconds. A missing column raises KeyError.
+what there is to see in this frame; `ax.set_title("…")` says it in your own words. What else is given by name goes on to
+matplotlib: `plots.gaps(df, color="black")`. Times come from the column `time_ns` (or time, ts_ns, ts, start_ns) unless
+`time=` names another. Integers are nanoseconds unless the name ends in _us, _ms or _s; floats are seconds. A missing
+column raises KeyError.
 """
 
-import time as clock
+from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle, StepPatch
+from numpy.typing import NDArray
 
-from helpers.draw.style import (
-    COLOURS,
+from helpers.draw.histograms import left_out, log_histogram, mark_percentiles
+from helpers.draw.live import live
+from helpers.draw.style import COLOURS, SHORT, colour, finish, new_axes, options, row_names, say, styled, whole_numbers
+from helpers.draw.values import (
     PROCESSES,
-    SHORT,
     TIMES,
-    colour,
-    column,
     duration,
     events,
-    finish,
+    find_column,
     groups,
-    left_out,
-    log_histogram,
-    mark_percentiles,
     nanoseconds,
-    new_axes,
     percent,
-    row_names,
-    say,
     short,
-    styled,
     unit,
-    whole_numbers,
 )
+
+__all__ = ["arrival", "counts", "gaps", "latency", "live", "losses", "rate", "styled", "timeline"]
 
 TICKS_AT_MOST = 3000  # a timeline of more events counts them into bins
 BINS = 120
@@ -53,50 +51,76 @@ BLUES = LinearSegmentedColormap.from_list("blues", ["#D6E9F5", "#0072B2", "#0041
 
 
 @styled()
-def timeline(df, by=None, time=None, ax=None):
-    """Draw when each event happened, in one row for each value of the column `by` (default: the process name).
+def timeline(
+    df: pd.DataFrame, *, by: str | None = None, time: str | None = None, ax: Axes | None = None, **kwargs: Any
+) -> Axes:
+    """Draw when each event happened, in one row for each process, CPU, …
 
-    Many events are counted in bins, and the colour of a bin shows how many there are. The eleven busiest rows are
-    shown, all others together in one.
+    More than 3,000 events are counted in bins, and the colour of a bin shows how many there are. The eleven busiest
+    rows are shown, all others together in one.
 
     >>> timeline(df, by="cpu")
+
+    Args:
+        df: a row for each event.
+        by: the column whose values are the rows of the picture; the process name when None.
+        time: the column of times.
+        ax: where to draw; a new figure when None.
+        **kwargs: on to `Axes.plot` (a Line2D), or for bins to `Axes.pcolormesh` (a QuadMesh).
+
+    Returns:
+        The Axes; time runs along x, in the unit that its label names.
     """
-    by = column(df, by, PROCESSES, "by")
+    by = find_column(df, by, PROCESSES, "by")
     times, df = _times(df, time)
     rows, labels = groups(df, by, most=11)
     ax = new_axes(ax, rows=len(labels))
     if not len(times):
         return say(ax, "no events")
-    since_first, (size, name) = times - times.min(), unit(np.ptp(times))
+    span = int(np.ptp(times))
+    since_first, (size, name) = times - times.min(), unit(span)
     if len(times) <= TICKS_AT_MOST:
         for row, label in enumerate(labels):
             here = since_first[rows == row] / size
-            ax.plot(here, np.full(len(here), row), "|", markersize=15, markeredgewidth=1.6, color=colour(row, label))
-        ax.margins(x=0.02 if np.ptp(times) else 1)
+            ours = {"markersize": 15, "markeredgewidth": 1.6, "color": colour(row, label)}
+            ax.plot(here, np.full(len(here), row), "|", **options(Line2D, kwargs, **ours))
+        ax.margins(x=0.02 if span else 1)
     else:
-        edges = np.linspace(0, max(np.ptp(times), 1) / size, BINS + 1)
+        edges = np.linspace(0, max(span, 1) / size, BINS + 1)
         bins = np.minimum(since_first / size / edges[-1] * BINS, BINS - 1).astype(int)
         grid = np.bincount(rows * BINS + bins, minlength=len(labels) * BINS).reshape(-1, BINS)
-        norm = PowerNorm(0.5, 0, grid.max())
+        how = options(QuadMesh, kwargs, cmap=BLUES, norm=PowerNorm(0.5, 0, grid.max()), rasterized=True)
         for row, line in enumerate(np.ma.masked_equal(grid, 0)):
-            mesh = ax.pcolormesh(edges, [row - 0.38, row + 0.38], line[None], cmap=BLUES, norm=norm, rasterized=True)
+            mesh = ax.pcolormesh(edges, [row - 0.38, row + 0.38], line[None], **how)
         label = f"events in {duration(edges[1] * size)}"
         ax.figure.colorbar(mesh, ax=ax, label=label, format=SHORT, pad=0.02, ticks=whole_numbers())
     row_names(ax, labels)
-    title = f"{events(len(times))} {f'in {duration(np.ptp(times))}' if np.ptp(times) else 'at one moment'}"
+    title = f"{events(len(times))} {f'in {duration(span)}' if span else 'at one moment'}"
     if len(labels) > 1:
         title += f", {_most(rows, labels, 'by')}"
     return finish(ax, title, f"time since the first event ({name})", by, grid="x")
 
 
 @styled()
-def rate(df, by=None, time=None, ax=None):
-    """Draw events per second over time, in about sixty steps; with `by`, one line for each value of that column.
+def rate(
+    df: pd.DataFrame, *, by: str | None = None, time: str | None = None, ax: Axes | None = None, **kwargs: Any
+) -> Axes:
+    """Draw events per second over time, in about sixty steps.
 
     >>> rate(df, by="comm")
+
+    Args:
+        df: a row for each event.
+        by: the column with a line for each of its values; the five most frequent are shown, all others as one.
+        time: the column of times.
+        ax: where to draw; a new figure when None.
+        **kwargs: on to `Axes.stairs` (a StepPatch).
+
+    Returns:
+        The Axes; time runs along x, in the unit that its label names.
     """
     times, df = _times(df, time)
-    rows, labels = groups(df, column(df, by, (), "by"), most=5) if by else (0, ["all"])
+    rows, labels = groups(df, find_column(df, by, (), "by"), most=5) if by else (0, ["all"])
     ax = new_axes(ax)
     if not len(times):
         return say(ax, "no events")
@@ -110,7 +134,8 @@ def rate(df, by=None, time=None, ax=None):
     size, name = unit(span)
     edges = np.arange(steps + 1) * width / size
     for row, label in enumerate(labels):
-        ax.stairs(per_second[row], edges, label=label, color=colour(row, label), linewidth=2, fill=not by)
+        ours = {"label": label, "color": colour(row, label), "linewidth": 2, "fill": not by}
+        ax.stairs(per_second[row], edges, **options(StepPatch, kwargs, **ours))
     if by:
         ax.legend(title=by, loc="upper left", bbox_to_anchor=(1, 1), fontsize="medium")
     ax.set_ylim(0)
@@ -126,15 +151,26 @@ def rate(df, by=None, time=None, ax=None):
 
 
 @styled()
-def counts(df, by=None, ax=None):
-    """Draw how many events there are for each value of the column `by` (default: the process name), most first."""
-    by = column(df, by, PROCESSES, "by")
+def counts(df: pd.DataFrame, *, by: str | None = None, ax: Axes | None = None, **kwargs: Any) -> Axes:
+    """Draw how many events each process made, most first.
+
+    Args:
+        df: a row for each event.
+        by: the column with a bar for each of its values; the process name when None. After eleven, all are "others".
+        ax: where to draw; a new figure when None.
+        **kwargs: on to `Axes.barh` (Rectangles).
+
+    Returns:
+        The Axes; the number of events runs along x.
+    """
+    by = find_column(df, by, PROCESSES, "by")
     rows, labels = groups(df, by, most=11)
     ax = new_axes(ax, rows=len(labels))
     if not len(df):
         return say(ax, "no events")
     sizes = np.bincount(rows)
-    bars = ax.barh(range(len(labels)), sizes, height=0.7, color=[colour(0, label) for label in labels])
+    ours = {"height": 0.7, "color": [colour(0, label) for label in labels]}
+    bars = ax.barh(range(len(labels)), sizes, **options(Rectangle, kwargs, **ours))
     ax.bar_label(bars, [f"{size:,}" for size in sizes], padding=4)
     row_names(ax, labels)
     ax.margins(x=0.14)
@@ -144,16 +180,27 @@ def counts(df, by=None, ax=None):
 
 
 @styled()
-def gaps(df, time=None, ax=None):
-    """Draw how long it is from one event to the next, sorted by time, on a log axis that separates bursts from pauses."""
+def gaps(df: pd.DataFrame, *, time: str | None = None, ax: Axes | None = None, **kwargs: Any) -> Axes:
+    """Draw how long it is from one event to the next in time, on a log axis that separates bursts from pauses.
+
+    Args:
+        df: a row for each event.
+        time: the column of times.
+        ax: where to draw; a new figure when None.
+        **kwargs: on to `Axes.stairs` (a StepPatch).
+
+    Returns:
+        The Axes; gaps run along x, in nanoseconds.
+    """
     times, _ = _times(df, time)
     ax = new_axes(ax)
     if len(times) < 2:
         return say(ax, f"{events(len(times)) if len(times) else 'no events'}: no gaps to show")
-    between = np.diff(np.sort(times))
+    times = np.sort(times)
+    between = times[1:] - times[:-1]
     if not between.any():
         return say(ax, f"{events(len(times))} at one moment: no gaps to show")
-    log_histogram(ax, [between], [None])
+    log_histogram(ax, [between], [None], **kwargs)
     return finish(
         ax,
         f"Half the gaps are under {duration(np.median(between))}, the longest {duration(between.max())}",
@@ -164,25 +211,36 @@ def gaps(df, time=None, ax=None):
 
 
 @styled()
-def latency(df, column_name="latency_ns", by=None, ax=None):
+def latency(
+    df: pd.DataFrame, column: str = "latency_ns", *, by: str | None = None, ax: Axes | None = None, **kwargs: Any
+) -> Axes:
     """Draw how long things took, as a histogram on a log axis with the 50th, 90th and 99th percentiles marked.
 
-    With `by`, an outline for each value of that column, with its median in the legend.
-
     >>> latency(df, "latency_ns")
+
+    Args:
+        df: a row for each event.
+        column: the durations.
+        by: the column with an outline for each of its values, and its median in the legend.
+        ax: where to draw; a new figure when None.
+        **kwargs: on to `Axes.stairs` (a StepPatch).
+
+    Returns:
+        The Axes; durations run along x, in nanoseconds.
     """
-    times, present = nanoseconds(df, column(df, column_name, (), "column_name"))
+    times, present = nanoseconds(df, find_column(df, column, (), "column"))
     ax = new_axes(ax)
     if not (times > 0).any():
         return say(ax, f"{events(len(times))}, none longer than 0 ns" if len(times) else "no events")
     if by:
-        rows, labels = groups(df[present], column(df, by, (), "by"), most=5)
+        rows, labels = groups(df[present], find_column(df, by, (), "by"), most=5)
         parts = [times[rows == row] for row in range(len(labels))]
-        log_histogram(ax, parts, [f"{label}: half under {duration(np.median(p))}" for label, p in zip(labels, parts)])
+        names = [f"{label}: half under {duration(np.median(part))}" for label, part in zip(labels, parts)]
+        log_histogram(ax, parts, names, **kwargs)
         ax.legend()
         ax.set_ylim(top=ax.get_ylim()[1] * (1.15 + 0.14 * len(parts)))  # room for the legend above the steps
     else:
-        log_histogram(ax, [times], [None])
+        log_histogram(ax, [times], [None], **kwargs)
         mark_percentiles(ax, times)
     if np.ptp(times):
         title = f"Half took under {duration(np.median(times))}, the slowest {duration(times.max())}"
@@ -192,40 +250,58 @@ def latency(df, column_name="latency_ns", by=None, ax=None):
 
 
 @styled()
-def losses(table, received="received", lost="lost", ax=None):
-    """Draw received against lost: a bar for each row of a table, or for each frame of a dict of them.
+def losses(
+    df: pd.DataFrame | dict[str, pd.DataFrame],
+    *,
+    received: str = "received",
+    lost: str = "lost",
+    ax: Axes | None = None,
+    **kwargs: Any,
+) -> Axes:
+    """Draw received against lost, a bar for each way to collect.
 
     >>> losses({"8 pages": small.to_dataframe(), "64 pages": large.to_dataframe()})
 
-    A table has the columns `received` and `lost`, and its index names the bars. A collector's frame has its
-    number in `attrs["lost"]`; where that is None, nobody knows, and the bar says so.
+    A collector's frame has the number of events it lost in `attrs["lost"]`; where that is None, nobody knows, and the
+    bar says so.
+
+    Args:
+        df: a row for each bar, named by the index; or a dict of collectors' frames.
+        received: the column of events received.
+        lost: the column of events lost.
+        ax: where to draw; a new figure when None.
+        **kwargs: on to `Axes.barh` (Rectangles), for both parts of the bars.
+
+    Returns:
+        The Axes; the number of events runs along x.
     """
-    if isinstance(table, dict):
-        table = pd.DataFrame(
-            {received: [len(df) for df in table.values()], lost: [df.attrs.get("lost") for df in table.values()]},
-            index=list(table),
+    if isinstance(df, dict):
+        df = pd.DataFrame(
+            {received: [len(one) for one in df.values()], lost: [one.attrs.get("lost") for one in df.values()]},
+            index=list(df),
         )
-    got = table[column(table, received, (), "received")].to_numpy("float64")
-    unknown = table[column(table, lost, (), "lost")].isna().to_numpy()
-    gone = table[lost].fillna(0).to_numpy("float64")
-    ax = new_axes(ax, rows=len(table) + 1)
-    if not len(table) or not (got + gone).any():
+    got = df[find_column(df, received, (), "received")].to_numpy("float64")
+    unknown = df[find_column(df, lost, (), "lost")].isna().to_numpy()
+    gone = df[lost].fillna(0).to_numpy("float64")
+    ax = new_axes(ax, rows=len(df) + 1)
+    if not len(df) or not (got + gone).any():
         return say(ax, "no events")
-    rows = range(len(table))
-    ax.barh(rows, got, height=0.7, color=COLOURS[0], label="received")
-    bars = ax.barh(rows, gone, left=got, height=0.7, color=COLOURS[1], hatch="///", edgecolor="white", label="lost")
+    rows = range(len(df))
+    ax.barh(rows, got, **options(Rectangle, kwargs, height=0.7, color=COLOURS[0], label="received"))
+    ours = {"height": 0.7, "color": COLOURS[1], "hatch": "///", "edgecolor": "white", "label": "lost"}
+    bars = ax.barh(rows, gone, left=got, **options(Rectangle, kwargs, **ours))
     share = gone / np.maximum(got + gone, 1)
     ax.bar_label(
         bars, ["loss unknown" if dark else f"{percent(part)} lost" for dark, part in zip(unknown, share)], padding=4
     )
-    row_names(ax, [str(label) for label in table.index])
+    row_names(ax, [str(label) for label in df.index])
     ax.set_xlim(0, (got + gone).max() * 1.35)
     ax.xaxis.set_major_locator(whole_numbers())
     ax.xaxis.set_major_formatter(SHORT)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    worst, index = share.argmax(), table.index.name or ""
+    worst, index = share.argmax(), str(df.index.name or "")
     title = (
-        f"{percent(share[worst])} lost with {table.index[worst]} {index}"
+        f"{percent(share[worst])} lost with {df.index[worst]} {index}"
         if share[worst]
         else "Nobody knows how much was lost"
         if unknown.any()
@@ -235,19 +311,30 @@ def losses(table, received="received", lost="lost", ax=None):
 
 
 @styled()
-def arrival(df, time=None, ax=None):
-    """Draw each event's time against its row in the frame, with events that came after a later one in another colour."""
+def arrival(df: pd.DataFrame, *, time: str | None = None, ax: Axes | None = None, **kwargs: Any) -> Axes:
+    """Draw each event's time against its row in the frame; events that came after a later one have another colour.
+
+    Args:
+        df: a row for each event, in the order in which they came.
+        time: the column of times.
+        ax: where to draw; a new figure when None.
+        **kwargs: on to `Axes.plot` (a Line2D).
+
+    Returns:
+        The Axes; rows run along x, and time along y in the unit that its label names.
+    """
     times, _ = _times(df, time)
     ax = new_axes(ax)
     if not len(times):
         return say(ax, "no events")
     late = times < np.maximum.accumulate(times)
-    size, name = unit(np.ptp(times))
+    size, name = unit(int(np.ptp(times)))
     for chosen, label, paint in ((~late, "in order", COLOURS[0]), (late, "after a later one", COLOURS[1])):
         where = np.flatnonzero(chosen)
         where = where[:: max(1, len(where) // TICKS_AT_MOST)]
         since_first = (times[where] - times.min()) / size
-        ax.plot(where, since_first, ".", markersize=5, color=paint, label=label, rasterized=True)
+        ours = {"markersize": 5, "color": paint, "label": label, "rasterized": True}
+        ax.plot(where, since_first, ".", **options(Line2D, kwargs, **ours))
     if late.any():
         ax.legend(markerscale=2.5)
     ax.xaxis.set_major_formatter(SHORT)
@@ -259,50 +346,19 @@ def arrival(df, time=None, ax=None):
     return finish(ax, title, "row in the frame (order of arrival)", f"time of the event ({name})", grid="both")
 
 
-@styled()
-def live(draw, seconds=None, until=None, every=0.5):
-    """Draw a picture again and again in the same place, until `seconds` have passed, `until()` is true or ■ is pressed.
-
-    `draw` gets an Axes. It is called every `every` seconds, or less often if drawing is slow. Returns the last Axes.
-
-    >>> with PerfOutput(bpf["events"]) as events, start("fsync", times=500, rate=100) as work:
-    ...     live(lambda ax: plots.rate(events.to_dataframe(), ax=ax), until=lambda: not work.running)
-    """
-    from IPython.display import display
-
-    begin = clock.monotonic()
-    figure = plt.figure(figsize=(5.8, 3.4), layout="constrained")
-    plt.close(figure)  # or the notebook would show it once more at the end of the cell
-    handle, last = None, False
-    while not last:
-        drawn = clock.monotonic()
-        last = bool(until and until()) or (seconds is not None and drawn - begin >= seconds)
-        try:
-            figure.clear()
-            draw(figure.add_subplot())
-            handle = handle or display(display_id=True)
-            if handle:  # None where there is no notebook
-                handle.update(figure)
-            took = clock.monotonic() - drawn
-            clock.sleep(0 if last else max(every - took, took))
-        except KeyboardInterrupt:
-            last = True
-    return figure.axes[0] if figure.axes else figure.add_subplot()
-
-
-def _times(df, time):
-    """Times as int64 ns, and the rows of `df` that have one."""
-    times, present = nanoseconds(df, column(df, time, TIMES, "time"))
+def _times(df: pd.DataFrame, time: str | None) -> tuple[NDArray[np.int64], pd.DataFrame]:
+    """Return times in ns, and the rows of `df` that have one."""
+    times, present = nanoseconds(df, find_column(df, time, TIMES, "time"))
     return times, df if present.all() else df[present]
 
 
-def _round_step(ns):
-    """The next of 1, 2, 5, 10, 20, … nanoseconds."""
+def _round_step(ns: float) -> int:
+    """Return the next of 1, 2, 5, 10, 20, … nanoseconds."""
     power = 10 ** int(np.floor(np.log10(max(ns, 1))))
     return next(int(step * power) for step in (1, 2, 5, 10) if step * power >= ns)
 
 
-def _most(rows, labels, word):
-    """Say which row has the most events: "109 of them by sync". The row "others" does not count."""
+def _most(rows: NDArray[np.int64], labels: list[str], word: str) -> str:
+    """Return which row has the most events: "109 of them by sync". The row "others" does not count."""
     sizes = np.bincount(rows, minlength=len(labels))[: len(labels) - ("others" in labels[-1:])]
     return f"{sizes.max():,} of them {word} {labels[sizes.argmax()]}"

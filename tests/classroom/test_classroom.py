@@ -206,14 +206,14 @@ def test_desk_keeps_the_students_work_and_gets_what_is_new(school, students):
     mine, removed = student.desk / "notebooks" / NOTEBOOK, student.desk / "notebooks/02_trace_pipe_to_dataframe.ipynb"
     mine.write_text("mine")
     removed.unlink()
-    (student.desk / "helpers/draw/show.py").write_text("spoilt")
+    (student.desk / "helpers/draw/listing.py").write_text("spoilt")
     (course / "notebooks/08_handed_out.ipynb").write_text("{}")
     student.stop()
     student.wait(lambda: not student.processes(), 20)
     student.start()
     assert mine.read_text() == "mine"
     assert removed.read_text() == (course / "notebooks" / removed.name).read_text()
-    assert (student.desk / "helpers/draw/show.py").read_text() == (course / "helpers/draw/show.py").read_text()
+    assert (student.desk / "helpers/draw/listing.py").read_text() == (course / "helpers/draw/listing.py").read_text()
     assert (student.desk / "notebooks/08_handed_out.ipynb").stat().st_uid == student.uid
     assert student.desk.stat().st_mode & 0o777 == 0o700
 

@@ -1,5 +1,7 @@
 """Plots of no event, of one, of three, of three million, and of strange ones; and what their titles claim."""
 
+import subprocess
+import sys
 import time
 
 import matplotlib
@@ -10,7 +12,8 @@ import pytest
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 
-from helpers.draw import plots, style  # noqa: E402
+from helpers import plots  # noqa: E402
+from helpers.draw.values import duration, short  # noqa: E402
 
 MILLION = 1_000_000
 
@@ -105,6 +108,67 @@ def test_latencies_that_a_log_axis_cannot_show(values):
     assert "none longer than 0 ns" in told if max(values) <= 0 else ("not shown" in told) == (min(values) <= 0)
 
 
+@pytest.mark.parametrize(
+    "name, number, kind",
+    [
+        ("timeline", 50, "lines"),
+        ("timeline", 5000, "collections"),
+        ("rate", 50, "patches"),
+        ("rate by comm", 50, "patches"),
+        ("counts", 50, "patches"),
+        ("gaps", 50, "patches"),
+        ("latency", 50, "patches"),
+        ("latency by comm", 50, "patches"),
+        ("arrival", 50, "lines"),
+        ("losses", 50, "patches"),
+    ],
+)
+def test_what_else_is_said_by_name_goes_on_to_matplotlib(name, number, kind):
+    artists = getattr(PLOTS[name](frame(number), alpha=0.25), kind)
+    assert artists and all(artist.get_alpha() == 0.25 for artist in artists)
+
+
+def test_what_goes_on_may_say_otherwise_by_any_of_its_names():
+    df = frame(50)
+    assert [stairs.get_linewidth() for stairs in plots.rate(df, by="comm", lw=5).patches] == [5, 5, 5]
+    assert all(line.get_color() == "red" for line in plots.arrival(df, c="red").lines)
+    assert all(line.get_markersize() == 9 for line in plots.timeline(df, ms=9).lines)
+    with pytest.raises(AttributeError, match="unexpected keyword argument 'bye'"):
+        plots.gaps(df, bye="comm")
+
+
+@pytest.mark.parametrize("name", ["timeline", "rate", "counts", "gaps", "arrival", "losses"])
+def test_options_are_said_by_name(name):
+    with pytest.raises(TypeError, match="takes 1 positional argument but 2 were given"):
+        getattr(plots, name)(frame(50), "comm")
+
+
+def test_a_title_set_later_looks_the_same():
+    ax = plots.counts(frame(50))
+    before = ax.title.get_fontsize(), ax.title.get_fontweight()
+    assert before == (11.5, "bold")
+    ax.set_title("my own")
+    assert (ax.title.get_fontsize(), ax.title.get_fontweight()) == before
+    ax.set(title="another")
+    assert (ax.title.get_fontsize(), ax.title.get_fontweight()) == before and ax.get_title() == "another"
+    ax.set_title("small", {"fontweight": "normal"}, size=7)
+    assert (ax.title.get_fontsize(), ax.title.get_fontweight()) == (7, "normal")
+
+
+def test_matplotlib_is_set_as_it_was():
+    code = """
+import matplotlib.pyplot as plt
+plt.switch_backend("agg")  # the first plot would set it
+before = dict(plt.rcParams)
+import pandas as pd
+from helpers import plots
+assert dict(plt.rcParams) == before
+plots.counts(pd.DataFrame({"comm": ["sync"]})).set_title("my own")
+assert dict(plt.rcParams) == before
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_times_out_of_order_make_no_negative_gaps():
     ax = plots.gaps(pd.DataFrame({"time_ns": [3000, 1000, 2000, 2000]}))
     assert ax.get_title() == "Half the gaps are under 1 µs, the longest 1 µs"
@@ -144,8 +208,8 @@ def test_titles_say_what_the_frame_says():
     df = frame(1000)
     most = df["comm"].value_counts()
     assert f"{most.iloc[0]:,} of them from {most.index[0]}" in plots.counts(df).get_title()
-    assert f"{style.duration(df['latency_ns'].median())}" in plots.latency(df).get_title()
-    assert style.duration(np.diff(df["time_ns"]).max()) in plots.gaps(df).get_title()
+    assert f"{duration(df['latency_ns'].median())}" in plots.latency(df).get_title()
+    assert duration(np.diff(df["time_ns"]).max()) in plots.gaps(df).get_title()
     assert "All 1,000 events came in the order" in plots.arrival(df).get_title()
 
 
@@ -225,20 +289,20 @@ def test_live_ends_when_interrupted():
 
 
 def test_live_interrupted_before_there_is_anything_to_draw_in(monkeypatch):
-    real = plots.plt.Figure.add_subplot
+    real = plt.Figure.add_subplot
     presses = iter([KeyboardInterrupt])
 
-    def add_subplot(figure):
+    def add_subplot(figure, **kwargs):
         for press in presses:
             raise press
-        return real(figure)
+        return real(figure, **kwargs)
 
-    monkeypatch.setattr(plots.plt.Figure, "add_subplot", add_subplot)
+    monkeypatch.setattr(plt.Figure, "add_subplot", add_subplot)
     assert not plots.live(lambda ax: None, seconds=60).has_data()
 
 
 def test_units_in_words():
-    assert [style.duration(ns) for ns in (0, 999, 12_300, 4.5e6, 1e9, 7.2e12)] == [
+    assert [duration(ns) for ns in (0, 999, 12_300, 4.5e6, 1e9, 7.2e12)] == [
         "0 ns",
         "999 ns",
         "12.3 µs",
@@ -246,6 +310,6 @@ def test_units_in_words():
         "1 s",
         "7,200 s",
     ]
-    assert [style.duration(ns) for ns in (999.6, 999_600, 999.6e9)] == ["1 µs", "1 ms", "1,000 s"]
-    assert [style.short(n) for n in (0, 12, 1500, 1.5e6, 2e9)] == ["0", "12", "1.5 k", "1.5 M", "2 G"]
-    assert style.short(999_999) == "1 M"
+    assert [duration(ns) for ns in (999.6, 999_600, 999.6e9)] == ["1 µs", "1 ms", "1,000 s"]
+    assert [short(n) for n in (0, 12, 1500, 1.5e6, 2e9)] == ["0", "12", "1.5 k", "1.5 M", "2 G"]
+    assert short(999_999) == "1 M"

@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 import IPython.display
 import pytest
 
-from helpers.draw.show import STOPS, road, show_c
+from helpers import road, show_c
+from helpers.draw.road import STOPS
 
 PROGRAM = """
 int hello(void *ctx) {

@@ -1,13 +1,8 @@
-"""What a notebook shows around its programs: the road of an event, and C with line numbers.
-
-    road("probe")       the way from a system call to a plot, with this notebook's stop marked
-    show_c(bpf_text)    a C program, highlighted and numbered, before it runs
-
-Both bring their own light background, so they read the same in JupyterLab's light and dark themes, on a static page
-and on a telephone. In a terminal they print plain text.
-"""
+"""The road of an event, as a picture with this notebook's stop marked: `road("probe")`."""
 
 import base64
+
+from helpers.draw.display import Shown
 
 STOPS = ("process", "system call", "probe", "BPF program", "channel", "Python", "DataFrame", "plot")
 IN_KERNEL = {"system call", "probe", "BPF program", "channel"}
@@ -17,37 +12,17 @@ _KERNEL, _KERNEL_PALE = "#0072B2", "#E3F0F9"
 _USER, _USER_PALE = "#B84A00", "#FBEBDD"
 
 
-class Shown:
-    """Something with a plain form for terminals and a rich one, HTML or SVG, for notebooks."""
-
-    def __init__(self, text, html=None, svg=None):
-        self._text, self._html, self._svg = text, html, svg
-
-    def __repr__(self):
-        return self._text
-
-    def _repr_html_(self):
-        return self._html
-
-    def _repr_svg_(self):
-        return self._svg
-
-    def show(self):
-        """Show it now, wherever in a cell this stands."""
-        from IPython.display import display
-
-        display(self)
-
-
-def road(*here):
+def road(*here: str) -> None:
     """Show the road an event takes, with the stop or stops `here` marked.
-
-    The stops are "process", "system call", "probe", "BPF program", "channel", "Python", "DataFrame" and "plot".
 
     >>> road("probe")
     process → system call → [probe] → BPF program → channel → Python → DataFrame → plot
 
-    Raises ValueError for a stop that is not on the road.
+    Args:
+        *here: of "process", "system call", "probe", "BPF program", "channel", "Python", "DataFrame" and "plot".
+
+    Raises:
+        ValueError: for a stop that is not on the road.
     """
     for stop in here:
         if stop not in STOPS:
@@ -60,43 +35,8 @@ def road(*here):
     Shown(text, html=image, svg=svg).show()
 
 
-def show_c(text, mark=()):
-    """Show a C program with highlighting and line numbers; the lines numbered in `mark` stand out.
-
-    The numbers are those of the compiler's messages: a text that begins with an empty line begins with line 2.
-
-    >>> show_c("int hello(void *ctx) {\\n    return 0;\\n}", mark=[2])
-      1  int hello(void *ctx) {
-    > 2      return 0;
-      3  }
-    """
-    from pygments import highlight
-    from pygments.formatters import HtmlFormatter
-    from pygments.lexers import CLexer
-
-    first = len(text) - len(text.lstrip("\n")) + 1
-    lines = text.strip("\n").expandtabs(4).splitlines()
-    numbers = range(first, first + len(lines))
-    width = len(str(first + len(lines)))
-    plain = "\n".join(f"{'>' if n in mark else ' '} {n:{width}}  {line}".rstrip() for n, line in zip(numbers, lines))
-
-    code = highlight("\n".join(lines), CLexer(stripnl=False), HtmlFormatter(nowrap=True, noclasses=True))
-    longest = max(map(len, lines), default=0)
-    rows = "\n".join(
-        f'<span style="background:{"#FFF3B0" if n in mark else "none"}"><span style="color:#6E7781;user-select:none">'
-        f"{n:{width + 1}}  </span>{row}{' ' * (longest + 1 - len(line))}</span>"
-        for n, line, row in zip(numbers, lines, code.splitlines())
-    )
-    Shown(
-        plain,
-        html='<pre style="color:#1F2328;background:#F6F8FA;border:1px solid #D0D7DE;border-radius:6px;'
-        'padding:.5em 0;overflow-x:auto;white-space:pre;font-family:monospace;line-height:1.4">'
-        f"{rows}</pre>",
-    ).show()
-
-
-def _road_svg(here):
-    """Two rows of four boxes, 494 units wide: on a telephone that is 360 pixels, and the words are still 11 high."""
+def _road_svg(here: tuple[str, ...]) -> str:
+    """Return two rows of four boxes, 494 units wide: on a telephone that is 360 pixels, and words are still 11 high."""
     arrows, boxes = ['<path d="M430 79v13H64v11"/>'], []
     for number, stop in enumerate(STOPS):
         x, y = 10 + number % 4 * 122, 34 + number // 4 * 74
