@@ -25,6 +25,7 @@ draw: from a DataFrame to a picture
 course: what only a lesson needs
     exercises       `exercise`: checks an answer, and says what is missing
     workloads       `run`, `run_sync`, `start`: processes that make system calls
+    child           such a process: forked, under its name, on its CPU, at its rate
 lab: where a notebook's Python runs, this machine or a small virtual machine; see `helpers.lab`
 
 Each name is loaded when it is first asked for, so that importing one never waits for the others.
@@ -43,8 +44,8 @@ _HOME = {
     "road": "draw.road",
     "show_c": "draw.listing",
     "exercise": "course.exercises",
-    "Made": "course.workloads",
-    "Ran": "course.workloads",
+    "Caller": "course.workloads",
+    "Calls": "course.workloads",
     "run": "course.workloads",
     "run_sync": "course.workloads",
     "start": "course.workloads",

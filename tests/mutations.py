@@ -80,11 +80,15 @@ MUTATIONS = [
         "unit", "tests/unit/test_columns.py::test_many_categories",
     ),
     Mutation(
+        "helpers/course/workloads.py", "cpus[number % len(cpus)] if cpus", "cpus[0] if cpus",
+        "host", "tests/live/test_workload.py::test_cpu_is_kept",
+    ),
+    Mutation(
         "helpers/course/exercises.py", "found <= most,", "True,",
         "host", "tests/live/test_exercise_checks.py::test_attached_twice",
     ),
     Mutation(
-        "helpers/course/exercises.py", "self._place[name] = value", "pass",
+        "helpers/course/exercises.py", "self._namespace[name] = value", "pass",
         "unit", "tests/unit/test_exercises.py::test_a_check_gives_the_learners_names_back",
     ),
     Mutation(
@@ -157,7 +161,7 @@ MUTATIONS = [
         "unit", "tests/unit/test_trace_lines.py::test_odd_ones_among_usual_ones",
     ),
     Mutation(
-        "helpers/course/workloads.py", "        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)\n", "",
+        "helpers/course/child.py", "            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)\n", "",
         "host", "tests/live/test_workload.py::test_children_die_with_their_parent",
     ),
     # helpers/lab/: the virtual machine from outside

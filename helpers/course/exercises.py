@@ -25,9 +25,18 @@ import random
 import re
 import struct
 import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import CodeType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
+from helpers.course.workloads import Calls, run_sync
 from helpers.draw.display import Shown
+
+if TYPE_CHECKING:  # a notebook's first import is not to wait for these
+    import pandas as pd
+    from bcc import BPF
+    from matplotlib.axes import Axes
 
 DONE, WRONG, OPEN = ("✓", "#00734F", "#E5F4EE"), ("✗", "#B84A00", "#FCEEE4"), ("○", "#57606A", "#F1F3F5")
 
@@ -38,21 +47,26 @@ TICK_NS = 10_000_000  # of the clock that stamps files: CONFIG_HZ is 100 to 1000
 class exercise:
     """Check the answer to an exercise in a `with` block; see the head of this module.
 
-    `number` stands in the first line of the cell to fill ("# Exercise 1"); `names` are what that cell must define.
-    After the block, `check.passed` tells whether the answer was right. `made` is the `Made` of the latest fresh calls.
+    After the block, `check.passed` tells whether the answer was right; `check.made` is the `Calls` made last.
+
+    Args:
+        number: as it stands in the first line of the cell to fill ("# Exercise 1").
+        *names: what that cell must define.
     """
 
-    def __init__(self, number, *names):
-        self.number, self.passed, self.made = number, False, None
+    def __init__(self, number: int | str, *names: str) -> None:
+        self.number, self.passed, self.made = number, False, Calls()
         frame = sys._getframe(1)
-        self._place = frame.f_globals
-        self._open = [name for name in names if _is_open(name, self._place, number)]
-        self._before = {name: self._place.get(name, ...) for name in _names_assigned(frame.f_code)}
+        self._namespace = frame.f_globals
+        self._open = [name for name in names if _is_open(name, self._namespace, number)]
+        self._before = {name: self._namespace.get(name, ...) for name in _names_assigned(frame.f_code)}
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
         self._give_names_back()
         if kind is not None and not issubclass(kind, Exception):
             return False  # ■ interrupts a check like any other cell
@@ -72,22 +86,32 @@ class exercise:
             )
         return True
 
-    def _give_names_back(self):
+    def _give_names_back(self) -> None:
         for name, value in self._before.items():
-            if self._place.get(name) is self:
+            if self._namespace.get(name) is self:
                 continue  # the check itself
             if value is ...:
-                self._place.pop(name, None)
+                self._namespace.pop(name, None)
             else:
-                self._place[name] = value
+                self._namespace[name] = value
 
-    def that(self, condition, otherwise):
-        """Go on when `condition` is true; else end the check and show the sentence `otherwise`."""
+    def that(self, condition: object, otherwise: str) -> None:
+        """Go on when `condition` is true; else end the check and show the sentence `otherwise`.
+
+        Raises:
+            _Missing: ends the `with` block, which shows it.
+        """
         if self._open or not condition:
             raise _Missing(otherwise)
 
-    def has_columns(self, df, *columns, rows=None):
-        """`df` is a DataFrame with these columns, and `rows` rows (any number but zero when None)."""
+    def has_columns(self, df: "pd.DataFrame", *columns: str, rows: int | None = None) -> None:
+        """Check for a DataFrame with these columns.
+
+        Args:
+            df: what should be one.
+            *columns: their names; there may be others.
+            rows: number of rows; any but zero when None.
+        """
         import pandas as pd
 
         self.that(
@@ -99,8 +123,8 @@ class exercise:
         self.that(len(df), "The frame has the right columns but no rows: no event came while it was being collected.")
         self.that(rows is None or len(df) == rows, f"The frame should have {rows} rows, but it has {len(df)}.")
 
-    def is_plot(self, ax):
-        """`ax` is an Axes with something drawn in it, a title, and a label on each axis."""
+    def is_plot(self, ax: "Axes") -> None:
+        """Check for an Axes with something drawn in it, a title, and a label on each axis."""
         from matplotlib.axes import Axes
 
         self.that(isinstance(ax, Axes), f"This should be an Axes (what a plot function returns), but it is {_a(ax)}.")
@@ -112,29 +136,53 @@ class exercise:
         ):
             self.that(words.strip(), f"The plot has no {what}.")
 
-    def hears(self, bpf, table="events", each=1, by=None):
-        """Make fresh calls and return the DataFrame of what the program put into its table meanwhile.
+    def hears(
+        self, bpf: "BPF", table: str = "events", each: int = 1, by: Callable[[int], Calls] | None = None
+    ) -> "pd.DataFrame":
+        """Make fresh calls and check that the program puts as many events into its table.
 
-        There must be `each` events for each call. `by` is a function that makes so many calls and returns `Made`;
-        the default is `run_sync`. `each=0` says that these calls must not be reported. A frame without a column `pid` or
-        `tid` cannot tell who called; it may have up to half as many events more.
+        A frame without a column `pid` or `tid` cannot tell who called; it may have up to half as many events more.
+
+        Args:
+            bpf: the program.
+            table: a table declared by BPF_PERF_OUTPUT or BPF_RINGBUF_OUTPUT.
+            each: events for each call; 0 says that these calls must not be reported.
+            by: makes so many calls and returns them; `run_sync` when None.
+
+        Returns:
+            The events that came meanwhile.
         """
         from helpers import PerfOutput, RingBuffer
 
         self._is_alive(bpf)
         try:
-            collector = {"PerfEventArray": PerfOutput, "RingBuf": RingBuffer}.get(type(bpf[table]).__name__)
+            kind = type(bpf[table]).__name__
         except KeyError:
-            raise _Missing(f"The program has no table `{table}`.") from None
-        self.that(collector, f"The table `{table}` was not declared by BPF_PERF_OUTPUT or BPF_RINGBUF_OUTPUT.")
-        with collector(bpf[table]) as events:
+            kind = ""
+        self.that(kind, f"The program has no table `{table}`.")
+        collectors = {"PerfEventArray": PerfOutput, "RingBuf": RingBuffer}
+        declared = kind in collectors
+        self.that(declared, f"The table `{table}` was not declared by BPF_PERF_OUTPUT or BPF_RINGBUF_OUTPUT.")
+        with collectors[kind](bpf[table]) as events:
             self._make_calls(by)
         df = self._without_bystanders(events.to_dataframe(), each)
         self._compare(len(df), each, "events", who_is_known={"pid", "tid"} & set(df))
         return df
 
-    def prints(self, bpf, text="", each=1, by=None):
-        """Like `hears`, for the lines with `text` in them that the program writes to trace_pipe."""
+    def prints(
+        self, bpf: "BPF", text: str = "", each: int = 1, by: Callable[[int], Calls] | None = None
+    ) -> "pd.DataFrame":
+        """Like `hears`, for the lines that the program writes to trace_pipe.
+
+        Args:
+            bpf: the program.
+            text: a part of the lines that count.
+            each: lines for each call.
+            by: makes so many calls and returns them; `run_sync` when None.
+
+        Returns:
+            The lines that came meanwhile.
+        """
         from helpers import TracePipe
 
         self._is_alive(bpf)
@@ -146,8 +194,17 @@ class exercise:
         self._compare(len(df), each, f"lines with {text!r}" if text else "lines")
         return df
 
-    def counts(self, read, each=1, by=None):
-        """`read()` gives a number that grows by `each` with each fresh call; return by how much it grew."""
+    def counts(self, read: Callable[[], int], each: int = 1, by: Callable[[int], Calls] | None = None) -> int:
+        """Make fresh calls and check that a number grows with each.
+
+        Args:
+            read: gives the number of what the program counted.
+            each: how much more it is after each call, as in `hears`: 1 for a counter of calls.
+            by: makes so many calls and returns them; `run_sync` when None.
+
+        Returns:
+            How much it grew by all calls.
+        """
         self.that(callable(read), f"This should be a function that reads the number, but it is {_a(read)}.")
         before = read()
         self._make_calls(by)
@@ -155,8 +212,8 @@ class exercise:
         self._compare(grown, each, "counts", who_is_known=False)
         return grown
 
-    def reads_memory(self, bpf):
-        """Whether a function of `bpf` loads a value from memory, such as its context; one that sends a constant does not.
+    def reads_memory(self, bpf: "BPF") -> bool:
+        """Return whether a function of `bpf` loads a value from memory, such as its context; a constant needs no load.
 
         It looks for the load instructions and the helpers bpf_probe_read*() in what was loaded (bpf-helpers(7), and
         kernel documentation, bpf/standardization/instruction-set).
@@ -164,16 +221,19 @@ class exercise:
         load, probe_read = 1, {4, 112, 113}  # <linux/bpf.h>
         return any(code & 7 == load or code == BPF_CALL and number in probe_read for code, number in _instructions(bpf))
 
-    def uses(self, bpf, *helpers):
-        """The program calls these helpers of the kernel; names as in `HELPERS`."""
+    def uses(self, bpf: "BPF", *helpers: str) -> None:
+        """Check that the program calls these helpers of the kernel, bpf-helpers(7); names as in `HELPERS`."""
         called = {number for code, number in _instructions(bpf) if code == BPF_CALL}
         for helper in helpers:
             self.that(HELPERS[helper] in called, f"The program does not call `{helper}`.")
 
-    def counts_losses(self, bpf, counter, by):
-        """Let `events` overflow while nobody reads: the array `counter` grows by the number of events lost.
+    def counts_losses(self, bpf: "BPF", counter: str, by: Callable[[int], Calls]) -> None:
+        """Let `events` overflow while nobody reads, and check that the program counts the events lost.
 
-        `by` as in `hears`.
+        Args:
+            bpf: the program.
+            counter: the array that counts them.
+            by: makes so many calls and returns them.
         """
         from helpers import PerfOutput, RingBuffer
         from helpers.collect.bcc_internals import RINGBUF, Counter
@@ -194,10 +254,14 @@ class exercise:
             f"Of {made.calls:,} events that nobody read, {missing:,} were lost, but `{counter}` grew by {counted:,}.",
         )
 
-    def files_written(self, folder, calls):
-        """Paths in a folder of the files last written while the calls in a frame (`time_ns`, `took_ns`) were made.
+    def files_written(self, folder: str | Path, calls: "pd.DataFrame") -> list[Path]:
+        """Return the files in a folder that were last written while calls were made.
 
         The kernel stamps files by a clock that ticks every 1 to 10 ms; twenty sales in memory take less than a tick.
+
+        Args:
+            folder: where to look, also in folders within.
+            calls: the calls, with columns `time_ns` (since boot) and `took_ns`.
         """
         from helpers.collect.clocks import realtime_offset_ns
 
@@ -206,26 +270,24 @@ class exercise:
         files = [path for path in Path(folder).rglob("*") if path.is_file()]
         return [path for path in files if begin <= path.stat().st_mtime_ns <= end]
 
-    def _is_alive(self, bpf):
+    def _is_alive(self, bpf: "BPF") -> None:
         from bcc import BPF
 
         self.that(isinstance(bpf, BPF), f"This should be what `BPF(text=…)` returns, but it is {_a(bpf)}.")
         self.that(bpf.module, "This BPF object has been cleaned up: run the cell with your answer again.")
 
-    def _make_calls(self, by):
-        from helpers import run_sync
-
+    def _make_calls(self, by: Callable[[int], Calls] | None) -> None:
         self.made = (by or run_sync)(random.randint(3, 7))
 
-    def _without_bystanders(self, df, each):
-        """Only the rows of our own callers, when the right number of rows is theirs: others may make the same call."""
+    def _without_bystanders(self, df: "pd.DataFrame", each: int) -> "pd.DataFrame":
+        """Return only the rows of our callers, if the right number of rows is theirs: others may make the same call."""
         for column, ids in (("pid", self.made.pids), ("tid", self.made.tids)):
             if column in df and (ours := df[column].isin(ids)).sum() == self.made.calls * each:
                 return df[ours]
         return df
 
-    def _compare(self, found, each, what, who_is_known=True):
-        names = " and ".join(dict.fromkeys(ran.name for ran in self.made))
+    def _compare(self, found: int, each: int, what: str, who_is_known: object = True) -> None:
+        names = " and ".join(dict.fromkeys(caller.name for caller in self.made))
         expected, calls = self.made.calls * each, f"{self.made.calls} fresh calls by {names}"
         most = expected if who_is_known else expected * 3 // 2
         self.that(found or not expected, f"{calls} gave no {what}. Is the program attached, and to the right function?")
@@ -236,7 +298,7 @@ class exercise:
             "Is an older program still attached? Call detach_all() before BPF(…).",
         )
 
-    def _say(self, state, verdict, words):
+    def _say(self, state: tuple[str, str, str], verdict: str, words: str) -> None:
         mark, strong, pale = state
         head = f"Exercise {self.number}: {verdict}."
         code = r"<code style='color:#1F2328;background:none'>\1</code>"
@@ -250,8 +312,8 @@ class exercise:
         ).show()
 
 
-def _instructions(bpf):
-    """What a program's loaded functions are made of: pairs of opcode and immediate value."""
+def _instructions(bpf: "BPF") -> Iterator[tuple[int, int]]:
+    """Return what a program's loaded functions are made of: pairs of opcode and immediate value."""
     return struct.iter_unpack("=B3xi", b"".join(map(bpf.dump_func, bpf.funcs)))
 
 
@@ -259,16 +321,16 @@ class _Missing(Exception):
     """Ends the block; its words are for the learner."""
 
 
-def _is_open(name, place, number):
-    """Whether an answer is still to be given: no such name, a placeholder, or a value left from an earlier run."""
-    value = place.get(name, ...)
-    return value is ... or value is None or _is_left_over(name, place, number)
+def _is_open(name: str, namespace: Mapping[str, Any], number: int | str) -> bool:
+    """Return whether an answer is still to be given: no such name, a placeholder, or left from an earlier run."""
+    value = namespace.get(name, ...)
+    return value is ... or value is None or _is_left_over(name, namespace, number)
 
 
-def _is_left_over(name, place, number):
-    """In a notebook, whose `In` lists the cells that ran: the last cell "# Exercise …" did not give `name` a value."""
+def _is_left_over(name: str, namespace: Mapping[str, Any], number: int | str) -> bool:
+    """Return whether the last cell "# Exercise …" did not give `name` a value; `In` lists a notebook's cells."""
     first_line = re.compile(rf"\s*#\s*exercise\s+{re.escape(str(number))}\b", re.IGNORECASE)
-    cells = [cell for cell in place.get("In", []) if first_line.match(cell)]
+    cells = [cell for cell in namespace.get("In", []) if first_line.match(cell)]
     try:
         tree = ast.parse(cells[-1]) if cells else None
     except SyntaxError:
@@ -276,20 +338,20 @@ def _is_left_over(name, place, number):
     return tree is not None and name not in _names_given(tree)
 
 
-def _names_assigned(code):
-    """The global names that a cell's code assigns."""
+def _names_assigned(code: CodeType) -> set[str]:
+    """Return the global names that a cell's code assigns."""
     return {step.argval for step in dis.get_instructions(code) if step.opname in ("STORE_NAME", "STORE_GLOBAL")}
 
 
-def _names_given(tree):
+def _names_given(tree: ast.AST) -> set[str]:
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     defined = (ast.FunctionDef, ast.ClassDef)
     return names | {node.name for node in ast.walk(tree) if isinstance(node, defined)}
 
 
-def _a(value):
+def _a(value: object) -> str:
     return f"a value of type {type(value).__name__}"
 
 
-def _listed(names):
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from helpers import exercise, run, start
-from helpers.course.workloads import Made, Ran
+from helpers.course.workloads import Caller, Calls
 from tests.live.conftest import fire
 
 PERF = """
@@ -112,7 +112,7 @@ def test_threads_that_call_are_told_from_bystanders(load, told):
         thread = threading.Thread(target=fire, args=[times])
         thread.start()
         thread.join()
-        return Made([Ran("a thread", os.getpid(), thread.native_id, times, 0, 0)])
+        return Calls([Caller("a thread", os.getpid(), thread.native_id, times, 0, 0)])
 
     bpf = load(PERF)
     noise = start(fire, times=10**9, rate=3000, name="bystander")

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from helpers.course.exercises import exercise
-from helpers.course.workloads import Made, Ran
+from helpers.course.workloads import Caller, Calls
 
 COUNT = """
 with exercise(1, "my_df") as check:
@@ -26,11 +26,11 @@ def cell(monkeypatch):
     def run(code, **names):
         shown = []
         monkeypatch.setattr(IPython.display, "display", shown.append)
-        exec(code, place := {"exercise": exercise, **names})
+        exec(code, namespace := {"exercise": exercise, **names})
         [verdict] = shown
         inside = "".join(ElementTree.fromstring(verdict._repr_html_()).itertext())
         assert inside.strip() == repr(verdict).replace("`", "").strip()  # both forms say the same
-        return repr(verdict), place["check"]
+        return repr(verdict), namespace["check"]
 
     return run
 
@@ -136,9 +136,9 @@ def test_plots(cell):
 def test_a_check_gives_the_learners_names_back(monkeypatch):
     monkeypatch.setattr(IPython.display, "display", lambda verdict: None)
     code = "import json" + COUNT + "    my_df, pid, new = 0, 5, 6\n    for row in [1]: pass\nlast = check.passed"
-    exec(code, place := {"exercise": exercise, "my_df": RIGHT, "pid": "mine"})
-    assert place["my_df"] is RIGHT and place["pid"] == "mine" and not {"new", "row"} & set(place)
-    assert place["last"] and place["json"] and place["check"].passed
+    exec(code, namespace := {"exercise": exercise, "my_df": RIGHT, "pid": "mine"})
+    assert namespace["my_df"] is RIGHT and namespace["pid"] == "mine" and not {"new", "row"} & set(namespace)
+    assert namespace["last"] and namespace["json"] and namespace["check"].passed
 
 
 class Counter:
@@ -150,7 +150,7 @@ class Counter:
     def calls(self, times):
         self.asked.append(times)
         self.value += times * self.step
-        return Made([Ran("sync", 1, 1, times, 0, 1)])
+        return Calls([Caller("sync", 1, 1, times, 0, 1)])
 
 
 @pytest.mark.parametrize(
