@@ -11,8 +11,8 @@ collect: from the kernel to a DataFrame
     columns         events as they come, to columns of a DataFrame
     clocks          `wall_clock`: from nanoseconds since boot to the time of day
     interrupts      what ■ does, and when it has to wait
-    bcc_internals   what is asked of BCC beyond its documented interface
-    cleanup         `detach_all`
+    tracefs         where the kernel's trace files are
+    bcc_internals   what is asked of BCC beyond its documented interface; `detach_all`
 draw: from a DataFrame to a picture
     plots           timeline, rate, counts, gaps, latency, losses, arrival, live
     live            a picture that follows events while they come
@@ -39,7 +39,7 @@ _HOME = {
     "TracePipe": "collect.trace_pipe",
     "EventsLost": "collect.collection",
     "wall_clock": "collect.clocks",
-    "detach_all": "collect.cleanup",
+    "detach_all": "collect.bcc_internals",
     "plots": "draw.plots",
     "road": "draw.road",
     "show_c": "draw.listing",

@@ -7,14 +7,14 @@ import sys
 def moments(cell):
     """Run `cell` three times; return its moments, each place once, for `press`.
 
-    A place is a line of a function and what happens there. What is not there every time is left out: how often a cell
-    sleeps while it waits for its thread, and what Python itself tidies up in between.
+    A place is a line of a function and what happens there. What is not there every time is left out, such as what
+    Python itself tidies up in between.
     """
     cell()
     first, second = [], []
     for places in first, second:
         _profiled(cell, places.append)
-    return [place for place in dict.fromkeys(first) if place in second and place[3] != "sleep"]
+    return [place for place in dict.fromkeys(first) if place in second]
 
 
 def press(cell, moment):

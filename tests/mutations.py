@@ -64,7 +64,7 @@ MUTATIONS = [
         "unit", "tests/unit/test_plots.py::test_durations_of_many_kinds",
     ),
     Mutation(
-        "helpers/collect/cleanup.py", "        bpf.cleanup()\n", "        pass\n",
+        "helpers/collect/bcc_internals.py", "        bpf.cleanup()\n", "        pass\n",
         "host", "tests/live/test_trace_pipe.py::test_running_the_cell_twice",
     ),
     Mutation(
@@ -72,7 +72,7 @@ MUTATIONS = [
         "unit", "tests/unit/test_clock.py::test_now_is_now",
     ),
     Mutation(
-        "helpers/collect/collection.py", "        elif self.lost:\n", "        elif False:\n",
+        "helpers/collect/collection.py", "        elif channel.lost:\n", "        elif False:\n",
         "unit", "tests/unit/test_collector.py::test_loss_is_said_every_time",
     ),
     Mutation(
@@ -100,23 +100,23 @@ MUTATIONS = [
         "unit", "tests/unit/test_machine.py::test_each_no_and_what_to_do",
     ),
     Mutation(
-        "helpers/collect/interrupts.py", "            Patience.pressed = True\n", "            pass\n",
+        "helpers/collect/interrupts.py", "            DeferredInterrupt.pending = True\n", "            pass\n",
         "unit", "tests/unit/test_collector.py::test_stop_while_it_ends_does_not_hide_the_loss",
     ),
     Mutation(
-        "helpers/collect/interrupts.py", "Patience.pressed and threading.current_thread() is threading.main_thread()", "Patience.pressed",
+        "helpers/collect/interrupts.py", "DeferredInterrupt.pending and _in_main_thread()", "DeferredInterrupt.pending",
         "unit", "tests/unit/test_collector.py::test_a_collection_in_another_thread_does_not_take_the_stop_of_this_one",
     ),
     Mutation(
         "helpers/collect/perf_output.py", "        self._tail.value = head\n", "",
-        "host", "tests/live/test_perf_output.py::test_many_events_none_lost",
+        "host", "tests/live/test_collectors.py::test_many_events_none_lost",
     ),
     Mutation(
-        "helpers/collect/perf_output.py", "max(self.told_lost, self._counts()[2])", "self.told_lost",
+        "helpers/collect/perf_output.py", "max(self.reported_lost, self._counts()[2])", "self.reported_lost",
         "host", "tests/live/test_perf_output.py::test_loss_is_exact_when_the_last_events_are_lost",
     ),
     Mutation(
-        "helpers/collect/perf_output.py", "        if bccs:\n", "        if False:\n",
+        "helpers/collect/bcc_internals.py", "            self.put(cpu, lib.perf_reader_fd(reader))\n", "            pass\n",
         "host", "tests/live/test_perf_output.py::test_gives_the_table_back_to_open_perf_buffer",
     ),
     Mutation(
@@ -124,12 +124,12 @@ MUTATIONS = [
         "vm", "tests/live/test_machine_knocks.py::test_a_cpu_goes_and_comes_back",
     ),
     Mutation(
-        "helpers/collect/perf_output.py", "            self._late = True\n", "",
+        "helpers/collect/perf_output.py", "            self._a_cpu_came_late = True\n", "",
         "vm", "tests/live/test_machine_knocks.py::test_a_cpu_goes_and_comes_back",
     ),
     Mutation(
         "helpers/collect/perf_output.py",
-        "            self._take(cpu)\n            self._close(cpu)", "            self._close(cpu)",
+        "            self._consume(cpu)\n            self._close(cpu)", "            self._close(cpu)",
         "vm", "tests/live/test_machine_knocks.py::test_what_waits_in_the_ring_of_a_cpu_that_goes",
     ),
     Mutation(
@@ -146,7 +146,7 @@ MUTATIONS = [
     ),
     Mutation(
         "helpers/collect/ring_buffer.py", "start = begin % self._size", "start = begin % (2 * self._size)",
-        "host", "tests/live/test_ring_buffer.py::test_what_waited_before_is_thrown_away",
+        "host", "tests/live/test_collectors.py::test_what_waited_before_is_thrown_away",
     ),
     Mutation(
         "helpers/draw/listing.py", 'len(text) - len(text.lstrip("\\n")) + 1', "1",
@@ -154,7 +154,11 @@ MUTATIONS = [
     ),
     Mutation(
         "helpers/collect/bcc_internals.py", "sum(counts) - self._begin", "counts[0] - self._begin",
-        "host", "tests/live/test_ring_buffer.py::test_under_overload_fired_is_received_and_lost",
+        "host", "tests/live/test_collectors.py::test_under_overload_fired_is_received_and_lost",
+    ),
+    Mutation(
+        "helpers/collect/tracefs.py", '"sys/kernel/debug/tracing")', '"sys/kernel/debug")',
+        "unit", "tests/unit/test_tracefs.py::test_either_mount_point",
     ),
     Mutation(
         "helpers/collect/trace_pipe.py", "    alike &= ((digits < 10) | (digits == BLANK)).all(0)\n", "",

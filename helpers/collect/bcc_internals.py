@@ -1,64 +1,138 @@
-"""What `PerfOutput` and `RingBuffer` ask of BCC's tables."""
+"""What is asked of BCC beyond its documented interface: no other module looks inside a BPF object or its tables."""
 
+import atexit
 import contextlib
 import ctypes
+import gc
 import io
 import os
-import platform
+import struct
+import sys
+from collections.abc import Iterator
+from typing import Any, Self, TypeAlias
 
-MONOTONIC = "CLOCK_MONOTONIC, as bpf_ktime_get_ns() tells it: nanoseconds since boot, time asleep left out"
+BPF: TypeAlias = Any  # BCC has no types: a bcc.BPF,
+Table: TypeAlias = Any  # and what bpf["name"] gives
 
-
-PERF_EVENT_ARRAY, RINGBUF = 4, 27
+ARRAY, PERF_EVENT_ARRAY, PERCPU_ARRAY, RINGBUF = 2, 4, 6, 27  # map types: enum bpf_map_type in <linux/bpf.h>
 _MACRO = {PERF_EVENT_ARRAY: "BPF_PERF_OUTPUT", RINGBUF: "BPF_RINGBUF_OUTPUT"}
 
 
-def check_processor():
-    """NotImplementedError on a processor whose readers of a mapped ring would need memory barriers: any but x86-64."""
-    if (here := platform.machine()) != "x86_64":
-        raise NotImplementedError(
-            f"PerfOutput and RingBuffer read the kernel's memory as only x86-64 allows it, and this is {here}. "
-            "The lab's virtual machine is x86-64 everywhere; in a terminal:  EBPF_LAB=vm make lab"
-        )
+def detach_all() -> int:
+    """Detach every BPF program that this Python process has attached: the end of "I ran the cell twice".
 
+    >>> detach_all()
+    >>> bpf = BPF(text=program)          # now the only one: one sync, one event
 
-def check_kind(table, kind):
-    """TypeError unless a table is of the map type (a number of <linux/bpf.h>) that a collector reads.
+    BCC keeps each ``BPF`` object until Python exits, even when its variable has a new value, so a program attached by
+    an earlier run of a cell goes on firing beside the new one. Put this line before ``BPF(...)`` and the cell can be
+    run as often as you like. Maps and tables of the old objects are gone afterwards; frames made from them stay.
 
-    NotImplementedError where none can be read, ValueError when its BPF object was cleaned up.
+    Returns:
+        Number of BPF objects that were cleaned up.
     """
-    check_processor()
-    if getattr(table, "ttype", None) != kind:
-        found = _MACRO.get(getattr(table, "ttype", None), type(table).__name__)
-        raise TypeError(f'this reads a {_MACRO[kind]} table, as bpf["events"] gives it, and not a {found}')
-    check_open(table.bpf)
+    if "bcc" not in sys.modules:
+        return 0
+    kind = sys.modules["bcc"].BPF
+    # Not isinstance(): a weak proxy among them would ask what it stood for, which may be gone.
+    alive = [thing for thing in gc.get_objects() if issubclass(type(thing), kind) and thing.module]
+    for bpf in alive:
+        tables = {id(table): table for table in bpf.tables.values()}
+        for table, cpu in [key for key in bpf.perf_buffers if key[0] in tables]:
+            del tables[table][cpu]  # BCC does it when the table goes, and stumbles when its map has gone before
+        bpf.cleanup()
+        atexit.unregister(bpf.cleanup)
+    return len(alive)
 
 
-def check_pages(pages):
-    """``pages`` itself, when the kernel would take it; else ValueError."""
-    if not isinstance(pages, int) or pages < 1 or pages & (pages - 1):
-        raise ValueError(f"pages is a power of two (1, 2, 4, 8, …), not {pages!r}")
-    return pages
-
-
-def is_gone(bpf):
-    """Whether a BPF object was cleaned up."""
+def is_gone(bpf: BPF) -> bool:
+    """Return whether a BPF object was cleaned up."""
     return bpf.module is None
 
 
-def check_open(bpf):
-    """ValueError when a BPF object was cleaned up."""
+def check_not_gone(bpf: BPF) -> None:
+    """Refuse a BPF object that was cleaned up.
+
+    Raises:
+        ValueError: it was.
+    """
     if is_gone(bpf):
         raise ValueError("the BPF object of this table was cleaned up: run the cell that makes it again")
 
 
-_BEING_READ = set()
+def instructions(bpf: BPF) -> Iterator[tuple[int, int]]:
+    """Return opcodes (one byte) and immediate values (32 bits, with a sign) of a program's loaded functions.
+
+    It rests on the kernel's documentation, bpf/standardization/instruction-set.
+    """
+    return struct.iter_unpack("=B3xi", b"".join(map(bpf.dump_func, bpf.funcs)))
+
+
+def online_cpus() -> list[int]:
+    """Return the numbers of the CPUs that are online."""
+    from bcc.utils import get_online_cpus
+
+    return get_online_cpus()  # type: ignore[no-any-return]
+
+
+# ---- tables
+
+
+def find_table(bpf: BPF, name: str) -> Table | None:
+    """Return the table of that name; None when the program has no such table."""
+    try:
+        return bpf[name]
+    except KeyError:
+        return None
+
+
+def map_type(table: Table) -> int | None:
+    """Return the map type of a table, such as `RINGBUF` (a code of <linux/bpf.h>); None when it is no table."""
+    return getattr(table, "ttype", None)
+
+
+def table_name(table: Table) -> str:
+    """Return the name that a table has in the C program."""
+    name = next(name for name, known in table.bpf.tables.items() if known is table)
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def check_table(table: Table, wanted: int) -> None:
+    """Refuse what a collector cannot read.
+
+    Args:
+        table: what the learner gave.
+        wanted: the map type that the collector reads (a code of <linux/bpf.h>).
+
+    Raises:
+        TypeError: it is something else.
+        ValueError: its BPF object was cleaned up.
+    """
+    found = map_type(table)
+    if found != wanted:
+        found_name = _MACRO.get(found or 0, type(table).__name__)
+        raise TypeError(f'this reads a {_MACRO[wanted]} table, as bpf["events"] gives it, and not a {found_name}')
+    check_not_gone(table.bpf)
+
+
+_BEING_READ: set[tuple[int, str]] = set()
 
 
 @contextlib.contextmanager
-def only_reader(bpf, name):
-    """Be the only collection that reads a table of a BPF object. ValueError when there is one, or the object is gone."""
-    check_open(bpf)
+def only_reader(bpf: BPF, name: str) -> Iterator[None]:
+    """Be the only collection that reads a table, inside a ``with`` block.
+
+    Args:
+        bpf: the table's BPF object.
+        name: the channel's name.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ValueError: another collection reads it, or the BPF object was cleaned up.
+    """
+    check_not_gone(bpf)
     key = id(bpf), name
     if key in _BEING_READ:
         raise ValueError(f"another collection reads {name}, and there can be one at a time: end that one first")
@@ -69,16 +143,11 @@ def only_reader(bpf, name):
         _BEING_READ.remove(key)
 
 
-def table_name(table):
-    """The name that a table has in the C program (str)."""
-    name = next(name for name, known in table.bpf.tables.items() if known is table)
-    return name.decode() if isinstance(name, bytes) else name
+def event_class(table: Table) -> type[Any]:
+    """Return the ctypes class that BCC made from the C struct which the program submits to a table.
 
-
-def event_class(table):
-    """The ctypes class that BCC made from the C struct which the program submits to a table.
-
-    TypeError when it could not: the message names the field, and shows how to declare the struct by hand.
+    Raises:
+        TypeError: BCC could not make one; the message names the field, and shows how to declare the struct by hand.
     """
     somewhere = ctypes.create_string_buffer(8)
     said = io.StringIO()
@@ -99,45 +168,93 @@ def event_class(table):
         f"such as u32, or declare the struct by hand and pass it:\n\n"
         "    class Event(ctypes.Structure):\n"
         f'        _fields_ = [..., ("{named[0] if named else "field"}", ctypes.c_uint32), ...]\n\n'
-        f'    {"RingBuffer" if table.ttype == RINGBUF else "PerfOutput"}(bpf["{name}"], event=Event)'
+        f'    {"RingBuffer" if map_type(table) == RINGBUF else "PerfOutput"}(bpf["{name}"], event=Event)'
     )
 
 
-class Counter:
-    """A count that a BPF program keeps in the first entry of a BPF_ARRAY or BPF_PERCPU_ARRAY of u64.
+# ---- maps
 
-    It is read inside a ``with`` block, which keeps the table even when the BPF object is cleaned up.
+
+class Map:
+    """The map of a table, kept inside a ``with`` block even when the BPF object is cleaned up.
+
+    A file descriptor of its own, ``fd``, keeps it, whose number cannot come to mean another file meanwhile.
     """
 
-    def __init__(self, table):
+    def __init__(self, table: Table) -> None:
         self._table_fd = table.map_fd
-        self._begin = 0
 
-    @classmethod
-    def named(cls, name, bpf):
-        """The counter in the table of that name; None when the program has no such table."""
-        try:
-            return cls(bpf[name])
-        except KeyError:
-            return None
-
-    def __enter__(self):
-        self._fd = os.dup(self._table_fd)
+    def __enter__(self) -> Self:
+        self.fd = os.dup(self._table_fd)
         return self
 
-    def __exit__(self, *error):
-        os.close(self._fd)
+    def __exit__(self, *error: object) -> None:
+        os.close(self.fd)
 
-    def restart(self):
+
+class PerfEventArray(Map):
+    """The map of a BPF_PERF_OUTPUT table: a place for each CPU, and in it the perf event whose ring is written."""
+
+    def __init__(self, table: Table) -> None:
+        super().__init__(table)
+        self._bpf, self._table_id = table.bpf, id(table)
+
+    def put(self, cpu: int, perf_event_fd: int) -> None:
+        """Have what is submitted on a CPU written to a ring.
+
+        Args:
+            cpu: index of the CPU.
+            perf_event_fd: a file descriptor of perf_event_open(2).
+
+        Raises:
+            OSError: the kernel refused it.
+        """
+        from bcc.libbcc import lib
+
+        key, value = ctypes.c_int(cpu), ctypes.c_int(perf_event_fd)
+        if lib.bpf_update_elem(self.fd, ctypes.byref(key), ctypes.byref(value), 0):
+            raise OSError(ctypes.get_errno(), f"no place for a ring of CPU {cpu} in the table's map")
+
+    def give_back(self, cpu: int) -> None:
+        """Put back what ``open_perf_buffer()`` had opened before: BCC would stumble over an empty place.
+
+        Args:
+            cpu: index of the CPU.
+        """
+        from bcc.libbcc import lib
+
+        lib.bpf_delete_elem(self.fd, ctypes.byref(ctypes.c_int(cpu)))
+        if reader := self._bpf.perf_buffers.get((self._table_id, cpu)):
+            self.put(cpu, lib.perf_reader_fd(reader))
+
+
+class Counter(Map):
+    """A count that a BPF program keeps in the first entry of a BPF_ARRAY or BPF_PERCPU_ARRAY of u64.
+
+    It is read inside a ``with`` block.
+    """
+
+    def __init__(self, table: Table) -> None:
+        super().__init__(table)
+        self._begin = 0
+
+    def restart(self) -> None:
         """Count from now."""
         self._begin += self.value()
 
-    def value(self):
-        """What was counted since the last restart (int), on all CPUs."""
+    def value(self) -> int:
+        """What was counted since the last restart, on all CPUs.
+
+        Returns:
+            A number of events, or of whatever the program counts.
+
+        Raises:
+            OSError: the kernel refused to read the map.
+        """
         from bcc.libbcc import lib
         from bcc.utils import get_possible_cpus
 
         counts = (ctypes.c_uint64 * len(get_possible_cpus()))()
-        if lib.bpf_lookup_elem(self._fd, ctypes.byref(ctypes.c_int(0)), ctypes.byref(counts)):
+        if lib.bpf_lookup_elem(self.fd, ctypes.byref(ctypes.c_int(0)), ctypes.byref(counts)):
             raise OSError(ctypes.get_errno(), "the counter of lost events cannot be read")
         return sum(counts) - self._begin

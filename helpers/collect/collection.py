@@ -1,31 +1,33 @@
-"""What the three collectors have in common, and the thread that drains a channel behind them.
+"""What the three collectors have in common, and the thread that reads a channel behind them.
 
-A collector (`PerfOutput`, `RingBuffer`, `TracePipe`) knows how to make a *channel*; everything a learner touches is
-here. A channel is a context manager that opens and closes what it reads from, and has
+A collector (`PerfOutput`, `RingBuffer`, `TracePipe`) knows how to make a `Channel`; everything a learner touches is
+here. Each ``with`` is one `Collection`: a new channel, a thread that reads it, and what came.
 
-- ``wait(stop)``: sleep until something came, or some milliseconds passed, or the file descriptor ``stop`` is readable;
-- ``drain()``: move what is there into ``table``; ``finish()``: the same for the last time, with the accounts closed;
-- ``table``: has ``rows`` and ``to_frame()``; ``lost``: events lost so far, or None if that cannot be known;
-- ``gone()``: whether nothing more can ever come; ``odd``: number of events of the wrong size, by size with padding;
-- ``name``, ``clock``, ``advice``: words for messages and for ``df.attrs``.
-
-All of it runs in the thread, because ■ (SIGINT, signal(7)) interrupts only the main thread of Python: a drain is never
-torn, and whatever happens in the cell, the channel is closed. The few lines that ensure this in the main thread are
-protected by `Patience`.
+The channel is opened, read and closed in that thread, because ■ (SIGINT, signal(7)) interrupts only the main thread of
+Python: no read is ever torn, and whatever happens in the cell, the channel is closed. The few lines that ensure this
+in the main thread are protected by `DeferredInterrupt`.
 """
 
 import os
+import select
 import sys
 import threading
 import time
 import warnings
 import weakref
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any, Protocol, Self, TypeAlias
 
+import pandas as pd
 from tqdm import tqdm
 
 from helpers.collect.clocks import realtime_offset_ns
-from helpers.collect.interrupts import Patience
+from helpers.collect.columns import Columns
+from helpers.collect.interrupts import DeferredInterrupt
+
+FileDescriptor: TypeAlias = int
 
 
 class EventsLost(UserWarning):
@@ -35,25 +37,89 @@ class EventsLost(UserWarning):
 warnings.simplefilter("always", EventsLost)
 
 
-class Bar(tqdm):
-    """A progress bar without the thread that tqdm would leave behind."""
+class Channel(Protocol):
+    """Where the events of one collection come from; a context manager that opens and closes it.
 
-    monitor_interval = 0
+    Attributes:
+        name: for messages, and ``df.attrs["source"]``.
+        clock: what the events' times count, for ``df.attrs["clock"]``.
+        advice: what to do about lost events, the end of a sentence.
+        event_size: bytes of the struct of the events; 0 when they have none.
+        columns: the events received so far.
+        lost: events lost so far, exact after `finish`; None if that cannot be known.
+        misfits: number of events whose size is not that of the struct, by size in bytes (with padding).
+    """
+
+    name: str
+    clock: str
+    advice: str
+    event_size: int
+    columns: Columns
+    lost: int | None
+    misfits: dict[int, int]
+
+    def __enter__(self) -> Self:
+        """Open what is read. Events that fire from now on belong to the collection."""
+
+    def __exit__(self, *error: object) -> None:
+        """Close it."""
+
+    def is_gone(self) -> bool:
+        """Whether nothing more can ever come."""
+
+    def wait(self, stop: FileDescriptor) -> bool:
+        """Sleep until something came, or some milliseconds passed, or ``stop`` is readable; return whether it is."""
+
+    def consume(self) -> None:
+        """Move what is there into ``columns``."""
+
+    def finish(self) -> None:
+        """Consume all that fired before this call, and close the accounts."""
 
 
-class Drain(threading.Thread):
-    """Opens a channel, drains it until told to stop, drains it once more, closes it."""
+def readable(fd: FileDescriptor, timeout_ms: int) -> bool:
+    """Return whether a file descriptor is readable, waiting for it by poll(2).
 
-    def __init__(self, channel):
-        super().__init__(name=f"drain {channel.name}", daemon=True)
+    Args:
+        fd: the file descriptor.
+        timeout_ms: how long to wait at most, in milliseconds.
+    """
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(timeout_ms))
+
+
+class Collection(threading.Thread):
+    """What one run of a collector holds; and the thread that opens its channel, consumes until told to stop, closes it.
+
+    Attributes:
+        channel: where the events come from.
+        is_open: whether it is running; false before and after.
+        error: what ended the reading early.
+        offset_ns: nanoseconds from CLOCK_MONOTONIC to CLOCK_REALTIME, measured at the end (until then: the beginning).
+    """
+
+    def __init__(self, channel: Channel, owner: "Collector") -> None:
+        super().__init__(name=f"collect {channel.name}", daemon=True)
         self.channel = channel
-        self.ready = self.finished = False
-        self.error = None
-        self.offset = realtime_offset_ns()
-        self._stop_fd, self._stop_asked = None, False
+        self.is_open = False
+        self.error: Exception | None = None
+        self.offset_ns = realtime_offset_ns()
+        self._frame: pd.DataFrame | None = None
+        self._opened: SimpleQueue[Exception | None] = SimpleQueue()
+        self._stop_fd: FileDescriptor | None = None
+        self._stop_asked = False
         self._stop_lock = threading.Lock()
+        self._forgotten = weakref.finalize(owner, self.stop)
 
-    def run(self):
+    def begin(self) -> None:
+        """Start the thread, and wait until the channel is open. Raises what kept it from opening."""
+        self.start()
+        if error := self._opened.get():
+            raise error
+
+    def run(self) -> None:
+        """The thread."""
         try:
             with self._stop_lock:
                 self._stop_fd = os.eventfd(self._stop_asked)
@@ -61,29 +127,76 @@ class Drain(threading.Thread):
             with suppress(PermissionError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -20)
             with self.channel as channel:
-                self.ready = True
+                self.is_open = True
+                self._opened.put(None)
                 stopping = False
-                while not (stopping or channel.gone()):
+                while not (stopping or channel.is_gone()):
                     stopping = channel.wait(self._stop_fd)
-                    channel.drain()
+                    channel.consume()
                 channel.finish()
-                self.offset = realtime_offset_ns()
+                self.offset_ns = realtime_offset_ns()
         except Exception as error:
             self.error = error
             self.channel.lost = None
         finally:
-            self.finished = True
+            self.is_open = False
+            self._opened.put(self.error)
             with self._stop_lock:
                 if self._stop_fd is not None:
                     os.close(self._stop_fd)
                 self._stop_fd = None
 
-    def stop(self):
-        """Ask for the last drain, without waiting for it; may be called again, or before the thread runs."""
+    def stop(self) -> None:
+        """Ask for the end, without waiting for it; may be called again, or before the thread runs."""
         with self._stop_lock:
             self._stop_asked = True
             if self._stop_fd is not None:
                 os.eventfd_write(self._stop_fd, 1)
+
+    def end(self) -> None:
+        """Stop, and wait until the last events are in and the channel is closed."""
+        self.stop()
+        if self.ident:
+            self.join()
+        self._forgotten.detach()  # else it would keep these events beside those of the next collection
+
+    def shortfall(self) -> Iterator[str]:
+        """What is missing in this collection.
+
+        Yields:
+            A sentence for each thing.
+
+        Raises:
+            ValueError: not one event has the size of the struct.
+        """
+        channel, received = self.channel, self.channel.columns.rows
+        if self.error:
+            yield f"{channel.name} was read only until {type(self.error).__name__}: {self.error}"
+        elif channel.lost is None:
+            yield f"events of {channel.name} may have been lost, and nobody counted them: {channel.advice}"
+        elif channel.lost:
+            fired = channel.lost + received
+            yield f"{channel.lost:,} of {fired:,} events ({channel.lost / fired:.2%}) were lost: {channel.advice}"
+        if channel.misfits:
+            sizes = ", ".join(f"{count:,} of up to {size} bytes" for size, count in channel.misfits.items())
+            problem = f"{channel.name}: {sizes} do not fit the event's struct of {channel.event_size} bytes"
+            if not received:
+                raise ValueError(problem + ". Declare the struct by hand, as a ctypes.Structure, and pass event=…")
+            yield problem + "; they are not in the frame"
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return the events so far; see `Collector.to_dataframe`."""
+        channel = self.channel
+        if self._frame is None or len(self._frame) != channel.columns.rows:
+            self._frame = channel.columns.to_frame()
+        self._frame.attrs = {
+            "source": channel.name,
+            "lost": channel.lost,
+            "clock": channel.clock,
+            "kernel": os.uname().release,
+            "realtime_offset_ns": self.offset_ns,
+        }
+        return self._frame.copy(deep=False)
 
 
 class Collector:
@@ -97,92 +210,60 @@ class Collector:
     block ends are. Interrupting the block (■, Ctrl-C) ends the collection; what has come by then makes the frame.
     """
 
-    def __init__(self):
-        self._drain = self._patience = self._forgotten = None
-        self._frame = None
+    def __init__(self, new_channel: Callable[[], Channel]) -> None:
+        self.new_channel = new_channel
+        self._collection = Collection(new_channel(), self)  # without events, until the first one begins
 
-    def _channel(self):
-        """A new channel for one collection."""
-        raise NotImplementedError
-
-    def __enter__(self):
-        self._patience = Patience(Collector.__enter__, Collector.__exit__)
+    def __enter__(self) -> Self:
+        self._interrupt = DeferredInterrupt(Collector.__enter__, Collector.__exit__)
         try:
-            self._finish()
-            self._frame = None
-            self._drain = Drain(self._channel())
-            self._forgotten = weakref.finalize(self, self._drain.stop)
-            self._drain.start()
-            while not (self._drain.ready or self._drain.finished):
-                time.sleep(0.0005)
-            if self._drain.error:
-                raise self._drain.error
-            self._patience.let_through()
+            self._collection.end()
+            self._collection = Collection(self.new_channel(), self)
+            self._collection.begin()
+            self._interrupt.deliver()
         except BaseException:
-            self._finish()
-            self._patience.end()
+            self._collection.end()
+            self._interrupt.end()
             raise
         return self
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         try:
-            self._finish()
-            if self._drain.error and (kind is None or issubclass(kind, KeyboardInterrupt)):
-                raise self._drain.error
-            self._say_what_is_missing()
+            self._collection.end()
+            if self._collection.error and (kind is None or issubclass(kind, KeyboardInterrupt)):
+                raise self._collection.error
+            for message in self._collection.shortfall():
+                warnings.warn(message, EventsLost, stacklevel=2)
         finally:
-            self._patience.end()
-
-    def _finish(self):
-        """Wait for the last drain, however often ■ is pressed meanwhile."""
-        if self._drain:
-            self._drain.stop()
-            while self._drain.ident and not self._drain.finished:
-                time.sleep(0.0005)
-            if self._drain.ident:
-                self._drain.join()
-        if self._forgotten:
-            self._forgotten.detach()  # else it would keep the events of this collection beside those of the next
-
-    def _say_what_is_missing(self):
-        channel = self._drain.channel
-        if self._drain.error:
-            self._warn(f"{channel.name} was read only until {type(self._drain.error).__name__}: {self._drain.error}")
-        elif self.lost is None:
-            self._warn(f"events of {channel.name} may have been lost, and nobody counted them: {channel.advice}")
-        elif self.lost:
-            share = self.lost / (self.lost + self.received)
-            self._warn(
-                f"{self.lost:,} of {self.lost + self.received:,} events ({share:.2%}) were lost: {channel.advice}"
-            )
-        if channel.odd:
-            sizes = ", ".join(f"{count:,} of up to {size} bytes" for size, count in channel.odd.items())
-            problem = f"{channel.name}: {sizes} do not fit the event's struct of {channel.event_size} bytes"
-            if not self.received:
-                raise ValueError(problem + ". Declare the struct by hand, as a ctypes.Structure, and pass event=…")
-            self._warn(problem + "; they are not in the frame")
-
-    def _warn(self, message):
-        warnings.warn(message, EventsLost, stacklevel=4)
+            self._interrupt.end()
 
     @property
-    def received(self):
-        """Events in the collection so far (int); grows while it runs."""
-        return self._drain.channel.table.rows if self._drain else 0
+    def received(self) -> int:
+        """Number of events in the collection so far; grows while it runs."""
+        return self._collection.channel.columns.rows
 
     @property
-    def lost(self):
-        """Events that fired but could not be kept (int); exact once the collection has ended. None if it cannot be known."""
-        return self._drain.channel.lost if self._drain else 0
+    def lost(self) -> int | None:
+        """Number of events that fired but could not be kept, exact once the collection has ended; None if unknown."""
+        return self._collection.channel.lost
 
-    def collect(self, seconds=None, until=None):
-        """Wait for events caused elsewhere, with a progress bar; returns the DataFrame of what came.
+    def collect(self, seconds: float | None = None, until: int | Callable[[], Any] | None = None) -> pd.DataFrame:
+        """Wait for events caused elsewhere, with a progress bar.
 
         >>> df = PerfOutput(bpf["events"]).collect(seconds=10)
 
-        seconds: how long at most. until: a number of events, or a function without arguments that returns True when there
-        are enough. With neither, until ■ is pressed. ■ ends it early and keeps what has come: the cell goes on.
+        With neither argument it waits until ■ is pressed. ■ ends it early and keeps what has come: the cell goes on.
         Inside a ``with`` block it waits as part of that collection; elsewhere it makes a collection of its own.
+
+        Args:
+            seconds: how long at most, in seconds.
+            until: a number of events, or a function without arguments that returns True when there are enough.
+
+        Returns:
+            The events, as from `to_dataframe`.
+
+        Raises:
+            ValueError: ``seconds`` or ``until`` is not above 0.
         """
         if until is not None and not callable(until) and not (isinstance(until, int) and until > 0):
             raise ValueError(f"until= must be a number of events or a function, not {until!r}")
@@ -190,7 +271,7 @@ class Collector:
             raise ValueError(f"seconds= must be above 0, not {seconds!r}")
         begin = time.monotonic()
         try:
-            if self._drain and not self._drain.finished:
+            if self._collection.is_open:
                 self._watch(seconds, until)
             else:
                 with self:
@@ -199,61 +280,62 @@ class Collector:
             print(f"■ stopped after {time.monotonic() - begin:.1f} s, with {self.received:,} events kept")
         return self.to_dataframe()
 
-    def _watch(self, seconds, until):
+    def _watch(self, seconds: float | None, until: int | Callable[[], Any] | None) -> None:
         """Sleep until there are enough, and show the progress."""
-        begin = time.monotonic()
+        collection, begin = self._collection, time.monotonic()
+        name = collection.channel.name
         seen = sys.stdout.isatty() or type(sys.stdout).__module__.startswith("ipykernel")
         total = until if isinstance(until, int) else seconds
-        layout = "{percentage:3.0f}% |{bar:30}| {desc}" if total else "{desc}"
-        # A size, because tqdm would ask the terminal behind Jupyter for its own, which may have none and so no room.
-        with Bar(
-            total=total,
-            desc=self._drain.channel.name,
-            file=sys.stdout,
-            disable=not seen,
-            leave=False,
-            bar_format=layout,
-            ncols=80,
-            nrows=20,
-        ) as bar:
+        with Bar(total, name, seen) as bar:
             while True:
                 elapsed, received = time.monotonic() - begin, self.received
-                bar.set_description_str(
-                    f"{self._drain.channel.name}: {received:,} events, {elapsed:.1f} s", refresh=False
-                )
+                bar.set_description_str(f"{name}: {received:,} events, {elapsed:.1f} s", refresh=False)
                 bar.n = min(received if total is until else elapsed, total or 0)
                 bar.refresh()
                 if seconds is not None and elapsed >= seconds:
                     return
                 if until() if callable(until) else until is not None and received >= until:
                     return
-                if self._drain.error:
-                    raise self._drain.error
-                if self._drain.finished:
-                    print(f"{self._drain.channel.name} has ended: its BPF object was cleaned up")
+                if not collection.is_open:
+                    if collection.error:
+                        raise collection.error
+                    print(f"{name} has ended: its BPF object was cleaned up")
                     return
                 left = 0.1 if seconds is None else seconds - elapsed
                 time.sleep(max(0, min(0.1 if seen else 0.02, left)))
 
-    def to_dataframe(self):
-        """The events as a DataFrame: one row per event, one typed column per field; also while the collection runs.
+    def to_dataframe(self) -> pd.DataFrame:
+        """The events as a DataFrame; also while the collection runs.
 
         ``df.attrs`` says what the numbers are worth: ``source``, ``lost`` (int, or None if it cannot be known),
         ``clock`` of its times, ``kernel`` (its release) and ``realtime_offset_ns``, which `wall_clock` uses.
-        Changing the frame does not change the collection. Without events the columns and dtypes are the same.
-        """
-        channel = self._drain.channel if self._drain else self._channel()
-        if self._frame is None or len(self._frame) != channel.table.rows:
-            self._frame = channel.table.to_frame()
-        self._frame.attrs = {
-            "source": channel.name,
-            "lost": channel.lost,
-            "clock": channel.clock,
-            "kernel": os.uname().release,
-            "realtime_offset_ns": self._drain.offset if self._drain else realtime_offset_ns(),
-        }
-        return self._frame.copy(deep=False)
+        Changing the frame does not change the collection.
 
-    def __repr__(self):
-        state = "collecting" if self._drain and not self._drain.finished else "idle"
+        Returns:
+            One row per event, one typed column per field; without events the columns and dtypes are the same.
+        """
+        return self._collection.to_dataframe()
+
+    def __repr__(self) -> str:
+        state = "collecting" if self._collection.is_open else "idle"
         return f"<{type(self).__name__}, {state}: {self.received:,} received, {self.lost} lost>"
+
+
+class Bar(tqdm):  # type: ignore[misc]
+    """A progress bar without the thread that tqdm would leave behind.
+
+    Args:
+        total: events or seconds at its end; None when nobody knows.
+        name: of the channel.
+        seen: whether there is anybody to see it.
+    """
+
+    monitor_interval = 0
+
+    def __init__(self, total: float | None, name: str, seen: bool) -> None:
+        layout = "{percentage:3.0f}% |{bar:30}| {desc}" if total else "{desc}"
+        # A size, because tqdm would ask the terminal behind Jupyter for its own, which may have none and so no room.
+        size = {"ncols": 80, "nrows": 20}
+        super().__init__(
+            total=total, desc=name, file=sys.stdout, disable=not seen, leave=False, bar_format=layout, **size
+        )

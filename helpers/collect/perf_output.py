@@ -15,22 +15,27 @@ import select
 import struct
 import time
 from contextlib import ExitStack
+from functools import partial
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from helpers.collect.collection import Collector
-from helpers.collect.columns import Columns, Numbers
-from helpers.collect.records import dtype_of, perf_records, unroll
 from helpers.collect.bcc_internals import (
-    MONOTONIC,
     PERF_EVENT_ARRAY,
-    check_kind,
-    check_pages,
+    PerfEventArray,
+    Table,
+    check_table,
     event_class,
     is_gone,
+    online_cpus,
     only_reader,
     table_name,
 )
+from helpers.collect.clocks import BPF_CLOCK
+from helpers.collect.collection import Collector, FileDescriptor
+from helpers.collect.columns import Columns, Numbers
+from helpers.collect.records import check_processor, dtype_of, perf_records, unroll
 
 # From <linux/perf_event.h>; the bits of the attribute's flags are counted from `disabled`.
 PERF_TYPE_SOFTWARE, PERF_COUNT_SW_BPF_OUTPUT, PERF_SAMPLE_RAW = 1, 10, 1 << 10
@@ -39,7 +44,7 @@ WATERMARK, PERF_FLAG_FD_CLOEXEC = 1 << 14, 8
 DATA_HEAD, DATA_TAIL = 1024, 1032
 PERF_EVENT_OPEN = 298  # its number on x86-64
 
-ATTENTION_MS, LOOK_FOR_CPUS_SECONDS = 50, 1
+POLL_TIMEOUT_MS, LOOK_FOR_CPUS_SECONDS = 50, 1
 
 
 class PerfOutput(Collector):
@@ -49,72 +54,79 @@ class PerfOutput(Collector):
     ...     run_sync(times=5)
     >>> events.to_dataframe()
 
-    pages: size of each CPU's ring, in memory pages (mostly of 4096 bytes); a power of two.
-    event: ctypes.Structure of the events, where BCC cannot describe the struct by itself.
-
     The frame has the struct's fields, and ``cpu`` (int16: whose ring an event was in) unless the struct has a field of
     that name. Rows are as they were read: each CPU's events in order, one CPU after the other.
 
     ``lost`` is the kernel's own count of events that found no room (PERF_FORMAT_LOST, kernel 6.0 and newer).
-    Raises ValueError for ``pages``; TypeError if the struct has a field that cannot be a column; OSError from
-    perf_event_open(2), above all PermissionError if you are not root; NotImplementedError on any processor but x86-64.
+
+    Args:
+        table: ``bpf["name"]`` of the table.
+        pages: size of each CPU's ring, in memory pages (mostly of 4096 bytes); a power of two.
+        event: ctypes.Structure of the events, where BCC cannot describe the struct by itself.
+
+    Raises:
+        ValueError: ``pages``, or the BPF object was cleaned up.
+        TypeError: another kind of table, or the struct has a field that cannot be a column.
+        OSError: from perf_event_open(2) when a collection begins, above all PermissionError if you are not root.
+        NotImplementedError: on any processor but x86-64.
     """
 
-    def __init__(self, table, pages=64, event=None):
-        super().__init__()
-        check_kind(table, PERF_EVENT_ARRAY)
-        self.pages = check_pages(pages)
-        self.table = table
-        self.name = table_name(table)
-        self.dtype = dtype_of(event or event_class(table))
-
-    def _channel(self):
-        return PerfRings(self.table, self.name, self.pages, self.dtype)
+    def __init__(self, table: Table, pages: int = 64, event: type[Any] | None = None) -> None:
+        check_processor()
+        check_table(table, PERF_EVENT_ARRAY)
+        if not isinstance(pages, int) or pages < 1 or pages & (pages - 1):
+            raise ValueError(f"pages is a power of two (1, 2, 4, 8, …), not {pages!r}")
+        super().__init__(partial(PerfRings, table, table_name(table), pages, dtype_of(event or event_class(table))))
 
 
 class PerfRings:
-    """The channel of a `PerfOutput`: a ring for each CPU that is online, looked up again each second."""
+    """The channel of a `PerfOutput`: a ring for each CPU that is online, looked up again each second.
 
-    clock = MONOTONIC
+    Args:
+        table: the BPF_PERF_OUTPUT table.
+        name: its name.
+        pages: size of each ring, in memory pages.
+        dtype: structured dtype of the events.
+    """
+
+    clock = BPF_CLOCK
     advice = "fire fewer, or give each CPU's ring more room with pages=…"
 
-    def __init__(self, table, name, pages, dtype):
-        self._bpf, self._pages, self._dtype = table.bpf, pages, dtype
-        self._table_id, self._table_fd = id(table), table.map_fd
-        self._rings = {}
+    def __init__(self, table: Table, name: str, pages: int, dtype: "np.dtype[Any]") -> None:
+        self._bpf, self._map, self._pages, self._dtype = table.bpf, PerfEventArray(table), pages, dtype
+        self._rings: dict[int, PerfRing] = {}
         self._lost_with_closed_rings = 0
-        self._late = False
+        self._a_cpu_came_late = False
         self.name = "perf buffer " + name
         self.event_size = dtype.itemsize
-        self._add_cpu = "cpu" not in dtype.names
-        self.table = Columns.of(dtype, **{"cpu": Numbers("int16")} if self._add_cpu else {})
-        self.lost, self.odd = 0, {}
+        self._add_cpu = "cpu" not in (dtype.names or ())
+        self.columns = Columns.of(dtype, **{"cpu": Numbers("int16")} if self._add_cpu else {})
+        self.lost: int | None = 0
+        self.misfits: dict[int, int] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         with ExitStack() as closing:
             closing.enter_context(only_reader(self._bpf, self.name))
-            # A file descriptor of our own keeps the map, so that its number cannot come to mean another file meanwhile.
-            self._table_fd = os.dup(self._table_fd)
-            closing.callback(os.close, self._table_fd)
+            closing.enter_context(self._map)
             closing.callback(self._close_all)
             self._follow_cpus()
             self._closing = closing.pop_all()
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self._closing.close()
 
-    def _follow_cpus(self):
-        """A perf event dies with its CPU: close the rings of CPUs that went offline, open one for each that came online.
+    def _follow_cpus(self) -> list[int]:
+        """Return the CPUs that came online, with a ring opened for each; and close those of CPUs that went offline.
 
-        Returns the CPUs that came.
+        A perf event dies with its CPU.
+
+        Raises:
+            OSError: a ring cannot be opened.
         """
-        from bcc.libbcc import lib
-        from bcc.utils import get_online_cpus
-
-        online = get_online_cpus()
-        for cpu in [cpu for cpu, ring in self._rings.items() if cpu not in online or not ring.alive()]:
-            self._take(cpu)
+        online = online_cpus()
+        for cpu in [cpu for cpu, ring in self._rings.items() if cpu not in online or not ring.is_alive()]:
+            self._consume(cpu)
             self._close(cpu)
         came = [cpu for cpu in online if cpu not in self._rings]
         for cpu in came:
@@ -124,134 +136,149 @@ class PerfRings:
                 if error.errno == errno.ENODEV:
                     continue
                 raise
-            if lib.bpf_update_elem(
-                self._table_fd, ctypes.byref(ctypes.c_int(cpu)), ctypes.byref(ctypes.c_int(ring.fd)), 0
-            ):
-                raise OSError(ctypes.get_errno(), f"no entry for CPU {cpu} in {self.name}")
+            self._map.put(cpu, ring.fd)
         self._poll = select.poll()
         for ring in self._rings.values():
             self._poll.register(ring.fd, select.POLLIN)
         self._next_look = time.monotonic() + LOOK_FOR_CPUS_SECONDS
         return came
 
-    def _follow_late_cpus(self):
+    def _follow_late_cpus(self) -> None:
         if late := self._follow_cpus():
-            self._late = True
+            self._a_cpu_came_late = True
             self.advice = f"CPU {min(late)} came online during the collection, and had no ring for up to a second"
 
-    def _close_all(self):
+    def _close_all(self) -> None:
         for cpu in list(self._rings):
             self._close(cpu)
 
-    def _close(self, cpu):
-        from bcc.libbcc import lib
-
+    def _close(self, cpu: int) -> None:
         ring = self._rings.pop(cpu)
         self._lost_with_closed_rings += ring.lost()
-        lib.bpf_delete_elem(self._table_fd, ctypes.byref(ctypes.c_int(cpu)))
+        self._map.give_back(cpu)
         ring.close()
-        # What open_perf_buffer() had opened before gets its place back; BCC would stumble over the empty one.
-        bccs = self._bpf.perf_buffers.get((self._table_id, cpu))
-        if bccs:
-            fd = ctypes.c_int(lib.perf_reader_fd(bccs))
-            lib.bpf_update_elem(self._table_fd, ctypes.byref(ctypes.c_int(cpu)), ctypes.byref(fd), 0)
 
-    def gone(self):
+    def is_gone(self) -> bool:
+        """Return whether the BPF object was cleaned up."""
         return is_gone(self._bpf)
 
-    def wait(self, stop):
+    def wait(self, stop: FileDescriptor) -> bool:
+        """Return whether ``stop`` is readable, or sleep until a quarter of a ring is full; see `Channel`."""
         if time.monotonic() > self._next_look:
             self._follow_late_cpus()
         self._poll.register(stop, select.POLLIN)
-        return any(fd == stop for fd, _ in self._poll.poll(ATTENTION_MS))
+        return any(fd == stop for fd, _ in self._poll.poll(POLL_TIMEOUT_MS))
 
-    def drain(self):
+    def consume(self) -> None:
+        """See `Channel`."""
         for cpu in self._rings:
-            self._take(cpu)
+            self._consume(cpu)
 
-    def _take(self, cpu):
+    def _consume(self, cpu: int) -> None:
         ring = self._rings[cpu]
-        found = perf_records(ring.take(), self._dtype)
+        found = perf_records(ring.consume(), self._dtype)
         for run in found.runs:
-            self.table.append(run, **{"cpu": np.full(len(run), cpu)} if self._add_cpu else {})
-        for size, count in found.odd.items():
-            self.odd[size] = self.odd.get(size, 0) + count
-        ring.told_lost += found.lost
-        self.lost += found.lost
+            self.columns.append(run, **{"cpu": np.full(len(run), cpu)} if self._add_cpu else {})
+        for size, count in found.misfits.items():
+            self.misfits[size] = self.misfits.get(size, 0) + count
+        ring.reported_lost += found.lost
+        self.lost = (self.lost or 0) + found.lost
 
-    def finish(self):
-        self.drain()
+    def finish(self) -> None:
+        """See `Channel`."""
+        self.consume()
         self._follow_late_cpus()
         lost = self._lost_with_closed_rings + sum(ring.lost() for ring in self._rings.values())
-        self.lost = None if self._late else lost
+        self.lost = None if self._a_cpu_came_late else lost
 
 
 class PerfRing:
-    """The ring of one CPU: opened, mapped, and read from ``data_tail`` to ``data_head``."""
+    """The ring of one CPU: opened, mapped, and read from ``data_tail`` to ``data_head``.
 
-    def __init__(self, cpu, page_count):
-        self.told_lost = 0
-        size = page_count * mmap.PAGESIZE
+    Attributes:
+        fd: its file descriptor, of perf_event_open(2).
+        reported_lost: number of lost events, by the LOST records read so far.
+
+    Args:
+        cpu: index of the CPU.
+        pages: room for records, in memory pages.
+
+    Raises:
+        OSError: from perf_event_open(2) or mmap(2).
+    """
+
+    def __init__(self, cpu: int, pages: int) -> None:
+        self.reported_lost = 0
+        size = pages * mmap.PAGESIZE
         self.fd = perf_event_open(cpu, size // 4)
         try:
-            pages = mmap.mmap(self.fd, mmap.PAGESIZE + size)
+            memory = mmap.mmap(self.fd, mmap.PAGESIZE + size)
         except OSError:
             os.close(self.fd)
             raise
-        self._head = ctypes.c_uint64.from_buffer(pages, DATA_HEAD)
-        self._tail = ctypes.c_uint64.from_buffer(pages, DATA_TAIL)
-        self._data = np.frombuffer(pages, np.uint8, size, mmap.PAGESIZE)
+        self._head = ctypes.c_uint64.from_buffer(memory, DATA_HEAD)
+        self._tail = ctypes.c_uint64.from_buffer(memory, DATA_TAIL)
+        self._data = np.frombuffer(memory, np.uint8, size, mmap.PAGESIZE)
 
-    def take(self):
-        """Copy what has come since the last time (uint8 array), and give the room back to the kernel."""
+    def consume(self) -> NDArray[np.uint8]:
+        """Copy the bytes that have come since the last time, and give the room back to the kernel.
+
+        Returns:
+            uint8 array of whole records.
+        """
         head = self._head.value
         data = unroll(self._data, self._tail.value, head)
         self._tail.value = head
         return data
 
-    def lost(self):
+    def lost(self) -> int:
         """Events of this CPU that found no room, by the kernel's count.
 
         It goes beyond the LOST records: one is written only when there is room again.
-        """
-        return max(self.told_lost, self._counts()[2])
 
-    def alive(self):
-        """Whether the kernel still writes here: the event's time runs on, until its CPU goes offline (and for good)."""
+        Returns:
+            Number of events.
+        """
+        return max(self.reported_lost, self._counts()[2])
+
+    def is_alive(self) -> bool:
+        """Return whether the kernel still writes here: the event's time runs on, and stops for good with its CPU."""
         return self._counts()[1] != self._counts()[1]
 
-    def _counts(self):
-        """What read(2) returns: value, time running (ns), lost; zeros when there is nothing more to read."""
+    def _counts(self) -> tuple[int, int, int]:
+        """Return what read(2) gives: value, time running (ns), lost; zeros when there is nothing more to read."""
         counts = os.read(self.fd, 24)
-        return struct.unpack("QQQ", counts) if len(counts) == 24 else (0, 0, 0)
+        value, running_ns, lost = struct.unpack("QQQ", counts) if len(counts) == 24 else (0, 0, 0)
+        return value, running_ns, lost
 
-    def close(self):
-        # The pages are unmapped when nothing refers to them any more.
-        self._head = self._tail = self._data = None
+    def close(self) -> None:
+        """Close the ring; its pages are unmapped when nothing refers to them any more."""
+        del self._head, self._tail, self._data
         os.close(self.fd)
 
 
-def perf_event_open(cpu, watermark):
-    """A file descriptor for what BPF programs submit on one CPU; it wakes its reader after `watermark` bytes."""
-    attributes = struct.pack(
-        "IIQQQQQIIQ",
-        PERF_TYPE_SOFTWARE,
-        64,
-        PERF_COUNT_SW_BPF_OUTPUT,
-        1,
-        PERF_SAMPLE_RAW,
-        PERF_FORMAT_TOTAL_TIME_RUNNING | PERF_FORMAT_LOST,
-        WATERMARK,
-        watermark,
-        0,
-        0,
-    )
+def perf_event_open(cpu: int, watermark: int) -> int:
+    """A perf event, to which BPF programs submit on one CPU.
+
+    Args:
+        cpu: index of the CPU.
+        watermark: its reader wakes up when this number of bytes is there.
+
+    Returns:
+        A file descriptor.
+
+    Raises:
+        OSError: the kernel refused, above all PermissionError.
+    """
+    read_format = PERF_FORMAT_TOTAL_TIME_RUNNING | PERF_FORMAT_LOST
+    attributes = struct.pack("II", PERF_TYPE_SOFTWARE, 64)  # type, size of these attributes
+    attributes += struct.pack("QQQQ", PERF_COUNT_SW_BPF_OUTPUT, 1, PERF_SAMPLE_RAW, read_format)
+    attributes += struct.pack("QIIQ", WATERMARK, watermark, 0, 0)
     libc = ctypes.CDLL(None, use_errno=True)
     any_process, no_group = -1, -1
-    fd = libc.syscall(PERF_EVENT_OPEN, attributes, any_process, cpu, no_group, PERF_FLAG_FD_CLOEXEC)
+    fd: int = libc.syscall(PERF_EVENT_OPEN, attributes, any_process, cpu, no_group, PERF_FLAG_FD_CLOEXEC)
     if fd < 0:
         error = ctypes.get_errno()
-        raise OSError(
-            error, f"perf_event_open on CPU {cpu}: {os.strerror(error)} (it needs root and Linux 6.0 or newer)"
-        )
+        reason = f"{os.strerror(error)} (it needs root and Linux 6.0 or newer)"
+        raise OSError(error, f"perf_event_open on CPU {cpu}: {reason}")
     return fd

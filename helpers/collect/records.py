@@ -4,40 +4,58 @@ This module knows layouts and nothing else: no file descriptors, no BCC, no pand
 
 - A **perf ring** holds records with the header ``u32 type, u16 misc, u16 size`` (perf_event_open(2)). A sample has then
   ``u32 size`` and the event; all is padded to 8 bytes. Where events did not fit, a record says how many were lost.
-- A **BPF ring buffer** holds records with the header ``u32 length, u32 page offset``; the two highest bits of the length
-  say that a record is still being written, or was discarded (kernel documentation, bpf/ringbuf).
+- A **BPF ring buffer** holds records with the header ``u32 length, u32 page offset``; the two highest bits of the
+  length say that a record is still being written, or was discarded (kernel documentation, bpf/ringbuf).
 
 Nearly all records of a program have one size. So the readers take runs of such records as one array with a stride, and
-look one by one only at the odd records between.
+look one by one only at the others between.
 """
 
 import ctypes
+import platform
 import struct
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 PERF_RECORD_LOST, PERF_RECORD_SAMPLE = 2, 9
 RINGBUF_BUSY, RINGBUF_DISCARD = 1 << 31, 1 << 30
-_POINTERS = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_wchar_p, ctypes._Pointer, ctypes._CFuncPtr)
+_POINTERS: tuple[Any, ...] = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_wchar_p, ctypes._Pointer)
+_POINTERS += (ctypes._CFuncPtr,)  # type: ignore[attr-defined]
 
 
 class Records(NamedTuple):
     """What a reader found in some bytes.
 
-    runs: structured arrays, in the order of the ring; views of the bytes given, not copies.
-    lost: events that the kernel said it could not store (perf ring; always 0 for a BPF ring buffer).
-    odd: number of events by size in bytes, for events whose size is not that of the struct; they are in no run.
-    consumed: bytes that were understood; less than given when the last record is torn or still being written.
+    Attributes:
+        runs: structured arrays, in the order of the ring; views of the bytes given, not copies.
+        lost: events that the kernel said it could not store (perf ring; always 0 for a BPF ring buffer).
+        misfits: number of events by size in bytes, for events whose size is not that of the struct; they are in no run.
+        consumed: bytes that were understood; less than given when the last record is torn or still being written.
     """
 
-    runs: list
+    runs: list[NDArray[Any]]
     lost: int
-    odd: dict
+    misfits: dict[int, int]
     consumed: int
 
 
-def dtype_of(event):
+def check_processor() -> None:
+    """Refuse a processor whose readers of a mapped ring would need memory barriers: any but x86-64.
+
+    Raises:
+        NotImplementedError: it is another one.
+    """
+    if (here := platform.machine()) != "x86_64":
+        raise NotImplementedError(
+            f"PerfOutput and RingBuffer read the kernel's memory as only x86-64 allows it, and this is {here}. "
+            "The lab's virtual machine is x86-64 everywhere; in a terminal:  EBPF_LAB=vm make lab"
+        )
+
+
+def dtype_of(event: type[Any]) -> "np.dtype[Any]":
     """NumPy dtype of an event that a BPF program submits, from its ctypes class.
 
     >>> dtype_of(type(bpf["events"].event(address))).names
@@ -46,10 +64,17 @@ def dtype_of(event):
     The result has the fields of the struct at their own offsets, in order. A nested struct or union gives a field for
     each member, named as in C: ``where.line``, ``saddr[0]``. Integers, bools and floats keep width and sign; an enum is
     the int it is in C; pointers are ``uint64``; ``char name[16]`` is ``S16``; a lone ``char`` is an ``int8``, since BCC
-    describes ``s8`` and ``char`` alike. A 128-bit integer arrives from BCC as two halves, the lower one is ``x[0]``; where
-    C leaves room before it, to begin at a multiple of 16, BCC does not: write that room into the struct.
+    describes ``s8`` and ``char`` alike. A 128-bit integer arrives from BCC as two halves, the lower one is ``x[0]``;
+    where C leaves room before it, to begin at a multiple of 16, BCC does not: write that room into the struct.
 
-    Raises TypeError, naming the field, for what has no column: bit fields, and wide characters.
+    Args:
+        event: a subclass of ctypes.Structure or ctypes.Union.
+
+    Returns:
+        Structured dtype of the size of the struct.
+
+    Raises:
+        TypeError: a field that has no column, named: bit fields, and wide characters; or ``event`` has no fields.
     """
     if not issubclass(event, (ctypes.Structure, ctypes.Union)):
         raise TypeError(f"an event is a struct; {event.__name__} is not: declare a subclass of ctypes.Structure")
@@ -63,8 +88,12 @@ def dtype_of(event):
     return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": ctypes.sizeof(event)})
 
 
-def _flat(kind, name, offset):
-    """The columns of one ctypes type that stands at an offset: yields (name, format, offset)."""
+def _flat(kind: Any, name: str, offset: int) -> Iterator[tuple[str, DTypeLike, int]]:
+    """Yield name, format and offset of each column of a ctypes type that stands at an offset.
+
+    Raises:
+        TypeError: a field has no column.
+    """
     if issubclass(kind, (ctypes.Structure, ctypes.Union)):
         anonymous = getattr(kind, "_anonymous_", ())
         for base in reversed(kind.__mro__):
@@ -95,16 +124,29 @@ def _flat(kind, name, offset):
             raise TypeError(f"field {name!r} is a {kind.__name__}, which has no column") from None
 
 
-def distance(tail, head):
-    """Bytes from one position to a later one; the kernel counts positions up to 2**64 and begins again at 0."""
+def distance(tail: int, head: int) -> int:
+    """Return the bytes from one position to a later one; the kernel counts them up to 2**64 and begins again at 0.
+
+    Args:
+        tail: the earlier position in bytes.
+        head: the later position in bytes.
+    """
     return (head - tail) % (1 << 64)
 
 
-def unroll(ring, tail, head):
+def unroll(ring: NDArray[np.uint8], tail: int, head: int) -> NDArray[np.uint8]:
     """Copy the bytes between two positions of a ring, in order.
 
-    ring: uint8 array, its length a power of two. tail, head: positions as the kernel counts them, never wrapped at the
-    ring's end but at 2**64. Returns a uint8 array of ``head - tail`` bytes; ValueError when that is more than the ring.
+    Args:
+        ring: uint8 array, its length a power of two.
+        tail: the earlier position in bytes, as the kernel counts: never wrapped at the ring's end but at 2**64.
+        head: the later position in bytes, likewise.
+
+    Returns:
+        uint8 array of ``head - tail`` bytes.
+
+    Raises:
+        ValueError: that is more than the ring.
     """
     length = distance(tail, head)
     if length > len(ring):
@@ -116,12 +158,21 @@ def unroll(ring, tail, head):
     return np.concatenate([first, ring[: length - len(first)]])
 
 
-def perf_records(data, dtype):
-    """Read the bytes of a perf ring (uint8 array that starts at a record) as events of `dtype`: `Records`."""
+def perf_records(data: NDArray[np.uint8], dtype: "np.dtype[Any]") -> Records:
+    """Read the bytes of a perf ring as events.
+
+    Args:
+        data: uint8 array that starts at a record.
+        dtype: structured dtype of the events.
+
+    Returns:
+        The events, what was lost, and how far it was read.
+    """
+    buffer: Any = data
     step = 8 + -(-(4 + dtype.itemsize) // 8) * 8
     wanted = np.uint64(PERF_RECORD_SAMPLE | step << 48)
     no_misc = np.uint64(0xFFFF_0000_FFFF_FFFF)
-    runs, lost, odd, at, end = [], 0, {}, 0, len(data)
+    runs, lost, misfits, at, end = list[NDArray[Any]](), 0, dict[int, int](), 0, len(data)
     while end - at >= 8:
         headers = np.ndarray((end - at) // step, "<u8", data, at, step)
         count = _leading(headers, lambda some: some & no_misc == wanted)
@@ -129,26 +180,33 @@ def perf_records(data, dtype):
             runs.append(np.ndarray(count, dtype, data, at + 12, step))
             at += count * step
             continue
-        kind, _, size = struct.unpack_from("<IHH", data, at)
+        kind, _, size = struct.unpack_from("<IHH", buffer, at)
         if size < 8 or size > end - at:
             break
         if kind == PERF_RECORD_LOST and size >= 24:
-            lost += struct.unpack_from("<Q", data, at + 16)[0]
+            lost += struct.unpack_from("<Q", buffer, at + 16)[0]
         elif kind == PERF_RECORD_SAMPLE:
-            odd[size - 12] = odd.get(size - 12, 0) + 1
+            misfits[size - 12] = misfits.get(size - 12, 0) + 1
         at += size
-    return Records(runs, lost, odd, at)
+    return Records(runs, lost, misfits, at)
 
 
-def ringbuf_records(data, dtype):
-    """Read the bytes of a BPF ring buffer (uint8 array that starts at a record) as events of `dtype`: `Records`.
+def ringbuf_records(data: NDArray[np.uint8], dtype: "np.dtype[Any]") -> Records:
+    """Read the bytes of a BPF ring buffer as events.
 
-    ``data`` may be the mapped pages themselves: each header is looked at before its event, and reading ends at the
-    first record that a CPU is still writing.
+    Each header is looked at before its event, and reading ends at the first record that a CPU is still writing.
+
+    Args:
+        data: uint8 array that starts at a record; it may be the mapped pages themselves.
+        dtype: structured dtype of the events.
+
+    Returns:
+        The events, and how far it was read.
     """
+    buffer: Any = data
     step = 8 + -(-dtype.itemsize // 8) * 8
     length_bits = np.uint32(~RINGBUF_DISCARD & 0xFFFF_FFFF)
-    runs, odd, at, end = [], {}, 0, len(data)
+    runs, misfits, at, end = list[NDArray[Any]](), dict[int, int](), 0, len(data)
     while end - at >= 8:
         headers = np.ndarray((end - at) // step, "<u4", data, at, step)
         count = _leading(headers, lambda some: some & length_bits == dtype.itemsize)
@@ -158,7 +216,7 @@ def ringbuf_records(data, dtype):
             runs.append(rows[~discarded] if discarded.any() else rows)
             at += count * step
             continue
-        (header,) = struct.unpack_from("<I", data, at)
+        (header,) = struct.unpack_from("<I", buffer, at)
         length = header & ~(RINGBUF_BUSY | RINGBUF_DISCARD)
         size = 8 + -(-length // 8) * 8
         if header & RINGBUF_BUSY or size > end - at:
@@ -166,13 +224,13 @@ def ringbuf_records(data, dtype):
         if length == dtype.itemsize:
             continue  # it was still being written a moment ago, when its header was looked at with the others
         if not header & RINGBUF_DISCARD:
-            odd[length] = odd.get(length, 0) + 1
+            misfits[length] = misfits.get(length, 0) + 1
         at += size
-    return Records(runs, 0, odd, at)
+    return Records(runs, 0, misfits, at)
 
 
-def _leading(headers, fits):
-    """How many headers at the front fit. Looks further ahead the longer it goes well, so odd records stay cheap."""
+def _leading(headers: NDArray[Any], fits: Callable[[NDArray[Any]], NDArray[np.bool_]]) -> int:
+    """Return how many headers at the front fit. Looks further ahead the longer it goes well: misfits stay cheap."""
     done, window = 0, 64
     while done < len(headers):
         good = fits(headers[done : done + window])

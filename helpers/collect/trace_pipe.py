@@ -1,7 +1,7 @@
 """The lines of trace_pipe to a DataFrame.
 
 ``bpf_trace_printk()`` writes into the kernel's trace buffer, which all programs share; reading the file ``trace_pipe``
-takes the lines out of it. A line looks like this, its task name 16 characters wide (kernel documentation, trace/ftrace)::
+takes the lines out. A line looks like this, its task name 16 characters wide (kernel documentation, trace/ftrace)::
 
               bash-1234    [001] d..21  5678.901234: bpf_trace_printk: Hello World!
 """
@@ -9,22 +9,22 @@ takes the lines out of it. A line looks like this, its task name 16 characters w
 import errno
 import os
 import re
-import select
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from helpers.collect.collection import Collector
+from helpers.collect.collection import Collector, FileDescriptor, readable
 from helpers.collect.columns import Columns, Strings, Text
+from helpers.collect.tracefs import tracefs
 
-PAUSE_MS = 10
-PATIENCE = 10  # pauses
+PAUSE_MS, NAME_TRIES = 10, 10
 NO_NAME = b"<...>".rjust(16)
-# As much as stays in a CPU's cache while it is taken apart.
-READ_AT_ONCE = 1 << 18
+# How much is read at once: as much as stays in a CPU's cache while it is taken apart.
+READ_BYTES = 1 << 18
 BLANK = 240
 
 HEADER = re.compile(
@@ -53,17 +53,21 @@ class TracePipe(Collector):
     - time_ns (int64): nanoseconds since boot, in steps of 1000, by CLOCK_MONOTONIC
     - function (category): who wrote the line: ``bpf_trace_printk`` for BPF programs (the kernel does not say which),
       ``tracing_mark_write`` for user space, the event's name for other tracepoints
-    - message (str): the text; one that ends in ``\\n``, or has several lines, is kept as it is
+    - message (str): the text; one that ends in a newline, or has several lines, is kept as it is
 
     While it runs, the trace clock is ``mono``, so that times compare with ``bpf_ktime_get_ns()``; otherwise the kernel
-    uses ``local``, which drifts away from it. When the buffer is full the kernel drops the oldest lines and says how many.
+    uses ``local``, which drifts away from it. When the buffer is full the kernel drops the oldest lines and says how
+    many.
 
-    Raises PermissionError without root; FileNotFoundError without tracefs; OSError (EBUSY) while somebody else
-    reads trace_pipe, such as a BPF object whose ``trace_print()`` or ``trace_fields()`` was called: `detach_all`.
+    Raises:
+        PermissionError: when a collection begins, without root.
+        FileNotFoundError: without tracefs.
+        OSError: (EBUSY) while somebody else reads trace_pipe, such as a BPF object whose ``trace_print()`` or
+            ``trace_fields()`` was called: `detach_all`.
     """
 
-    def _channel(self):
-        return Pipe()
+    def __init__(self) -> None:
+        super().__init__(Pipe)
 
 
 class Pipe:
@@ -72,14 +76,15 @@ class Pipe:
     name = "trace_pipe"
     clock = "CLOCK_MONOTONIC, by the trace clock mono: nanoseconds since boot, time asleep left out"
     advice = "fire fewer events, or give the trace buffer more room (buffer_size_kb beside trace_pipe)"
-    odd = {}
+    event_size = 0  # lines are as long as they are, and none is a misfit
 
-    def __init__(self):
-        self.table = Columns.of(FIELDS, task=Text(clean=lambda task: task.lstrip(b" ")), message=Strings())
-        self.lost = 0
-        self._nameless = set()
+    def __init__(self) -> None:
+        self.columns = Columns.of(FIELDS, task=Text(clean=lambda task: task.lstrip(b" ")), message=Strings())
+        self.lost: int | None = 0
+        self.misfits: dict[int, int] = {}
+        self._nameless: set[int] = set()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._tracefs = tracefs()
         with ExitStack() as closing:
             self._fd = self._open()
@@ -88,7 +93,7 @@ class Pipe:
             if "expanded" in size:
                 # The kernel keeps its trace buffer tiny until somebody asks for the usual size.
                 self._file("buffer_size_kb").write_text(size.partition("expanded:")[2].strip(" )\n"))
-            clock = re.search(r"\[(.+)\]", self._file("trace_clock").read_text())[1]
+            clock = self._file("trace_clock").read_text().partition("[")[2].partition("]")[0]
             # Choosing a clock empties the buffer, as lines stamped by different clocks could not be put in order.
             self._file("trace_clock").write_text("mono")
             if clock != "mono":
@@ -96,52 +101,56 @@ class Pipe:
             self._closing = closing.pop_all()
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self._closing.close()
 
-    def _open(self):
+    def _open(self) -> int:
         try:
             return os.open(self._file("trace_pipe"), os.O_RDONLY | os.O_NONBLOCK)
         except OSError as error:
             if error.errno == errno.EBUSY:
-                error.strerror += (
-                    ": somebody else is reading trace_pipe. A BPF object does from its first trace_print() or "
-                    "trace_fields() on, until it is cleaned up: detach_all()"
+                error.strerror = (
+                    f"{error.strerror}: somebody else is reading trace_pipe. A BPF object does from its first "
+                    "trace_print() or trace_fields() on, until it is cleaned up: detach_all()"
                 )
             raise
 
-    def _file(self, name):
+    def _file(self, name: str) -> Path:
         return self._tracefs / name
 
-    def gone(self):
+    def is_gone(self) -> bool:
+        """Return False: the next line may always come."""
         return False
 
-    def wait(self, stop):
+    def wait(self, stop: FileDescriptor) -> bool:
+        """Return whether ``stop`` is readable, or sleep; see `Channel`."""
         # Not for the pipe: it would wake us for every line, and reading at the writer's heels slows the writer.
-        pause = select.poll()
-        pause.register(stop, select.POLLIN)
-        return bool(pause.poll(PAUSE_MS))
+        return readable(stop, PAUSE_MS)
 
-    def drain(self):
-        """Read a quarter of a megabyte of lines; returns the time of the last one (ns since boot), or None at the end."""
-        texts, size = [], 0
+    def consume(self) -> None:
+        """See `Channel`: a quarter of a megabyte of lines, or what there is."""
+        self._consume()
+
+    def _consume(self) -> int | None:
+        """Return when the last line read was written (ns since boot); None when the pipe is empty."""
+        texts, size = list[bytes](), 0
         try:
-            while size < READ_AT_ONCE:
+            while size < READ_BYTES:
                 texts.append(os.read(self._fd, 1 << 16))
                 size += len(texts[-1])
         except BlockingIOError:
             pass
         found = parse(b"".join(texts))
         self._ask_for_names(found.fields)
-        self.table.append(found.fields, message=found.messages)
+        self.columns.append(found.fields, message=found.messages)
         self.lost = None if self.lost is None or found.lost is None else self.lost + found.lost
-        return found.fields["time_ns"][-1] if size >= READ_AT_ONCE else None
+        return int(found.fields["time_ns"][-1]) if size >= READ_BYTES else None
 
-    def _ask_for_names(self, fields):
+    def _ask_for_names(self, fields: NDArray[Any]) -> None:
         """Fill in names that were read too early: the kernel notes a thread's name when it next leaves its CPU."""
         unknown = fields["task"] == NO_NAME
         threads = set(fields["tid"][unknown].tolist()) - self._nameless
-        for _ in range(PATIENCE):
+        for _ in range(NAME_TRIES):
             if not threads:
                 return
             time.sleep(PAUSE_MS / 1000)
@@ -152,39 +161,44 @@ class Pipe:
                     threads.remove(int(tid))
         self._nameless |= threads
 
-    def finish(self):
-        """Drain until the pipe is empty, or what comes is younger than this call."""
+    def finish(self) -> None:
+        """See `Channel`: until the pipe is empty, or what comes is younger than this call."""
         now = time.monotonic_ns()
-        while (self.drain() or now) < now:
+        while (self._consume() or now) < now:
             pass
 
 
-def tracefs():
-    """Where the trace files are (Path). FileNotFoundError when tracefs is not mounted."""
-    for place in map(Path, ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")):
-        if (place / "trace_pipe").exists():
-            return place
-    raise FileNotFoundError("no trace_pipe here; mount tracefs, as root: mount -t tracefs nodev /sys/kernel/tracing")
-
-
 class Lines(NamedTuple):
-    """What `parse` found, line by line: an array of FIELDS, a list of messages (bytes), lost events (None: not told)."""
+    """What `parse` found, line by line.
 
-    fields: np.ndarray
-    messages: list
+    Attributes:
+        fields: structured array (n,) of FIELDS.
+        messages: n texts.
+        lost: number of lost events; None when the kernel did not say how many.
+    """
+
+    fields: NDArray[Any]
+    messages: list[bytes]
     lost: int | None
 
 
-def parse(text):
-    """Take the text (bytes) of trace_pipe apart: `Lines`.
+def parse(text: bytes) -> Lines:
+    """Take the text of trace_pipe apart.
 
     Nearly all lines have each field at the same place as the first one. They are taken apart together, column by
     column; the others one by one. A line without a header belongs to the message before it.
+
+    Args:
+        text: what read(2) gave; an unfinished line at its end is left out.
+
+    Returns:
+        The lines, in order.
     """
     lines = text.split(b"\n")[:-1]
     fields, messages, alike = _those_like_the_first(lines)
-    whole, lost, last = alike.copy(), 0, None
-    skip = -1
+    whole, skip = alike.copy(), -1
+    lost: int | None = 0
+    last: int | None = None
     for row in np.flatnonzero(~alike).tolist():
         if row == skip:
             continue
@@ -198,14 +212,8 @@ def parse(text):
             skip = row + 1 if match else -1
         if match:
             time_ns = int(match["seconds"]) * 10**9 + int(match["micros"]) * 1000
-            fields[row] = (
-                match["task"],
-                int(match["tid"]),
-                int(match["cpu"]),
-                match["flags"] or b"",
-                time_ns,
-                match["function"] or b"",
-            )
+            tid, cpu, flags, function = int(match["tid"]), int(match["cpu"]), match["flags"], match["function"]
+            fields[row] = (match["task"], tid, cpu, flags or b"", time_ns, function or b"")
             messages[row] = match["message"]
             whole[row], last = True, row
         elif loss := LOST.fullmatch(line):
@@ -217,12 +225,11 @@ def parse(text):
     return Lines(fields, messages, lost)
 
 
-def _those_like_the_first(lines):
-    """Fields and messages of the lines that look like the first whole header, and which lines those are (bool array)."""
+def _those_like_the_first(lines: list[bytes]) -> tuple[NDArray[Any], list[bytes], NDArray[np.bool_]]:
+    """Return fields and messages of the lines like the first whole header, and which lines those are (bool array)."""
     fields = np.zeros(len(lines), FIELDS)
-    layout = next(
-        (match for match in map(HEADER.fullmatch, lines) if match and match["flags"] and match["function"]), None
-    )
+    headers = (match for match in map(HEADER.fullmatch, lines) if match and match["flags"] and match["function"])
+    layout = next(headers, None)
     if layout is None:
         return fields, [b""] * len(lines), np.zeros(len(lines), bool)
     begin = layout.start("message")
@@ -240,16 +247,15 @@ def _those_like_the_first(lines):
     tid, cpu, seconds, micros = map(_number, np.split(digits, np.cumsum([end - first for first, end in spans])[:-1]))
     fields["task"] = np.ascontiguousarray(bytes_[:, :16]).view("S16")[:, 0]
     fields["tid"], fields["cpu"], fields["function"] = tid, cpu, layout["function"]
-    fields["flags"] = np.ascontiguousarray(bytes_[:, slice(*layout.span("flags"))]).view(f"S{len(layout['flags'])}")[
-        :, 0
-    ]
+    flags = np.ascontiguousarray(bytes_[:, slice(*layout.span("flags"))])
+    fields["flags"] = flags.view(f"S{flags.shape[1]}")[:, 0]
     fields["time_ns"] = seconds * 10**9 + micros * 1000
     return fields, [line[begin:] for line in lines], alike
 
 
-def _number(digits):
-    """Decimal numbers (int64) from their digits, a row for each place; blanks before or after do not count."""
+def _number(digits: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return decimal numbers (int64) from their digits, a row for each place; blanks before or after do not count."""
     value = np.zeros(digits.shape[1], "i8")
-    for place in digits:
-        value = np.where(place == BLANK, value, value * 10 + place)
+    for digit in digits:
+        value = np.where(digit == BLANK, value, value * 10 + digit)
     return value

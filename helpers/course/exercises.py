@@ -23,9 +23,8 @@ import dis
 import html
 import random
 import re
-import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -153,17 +152,16 @@ class exercise:
             The events that came meanwhile.
         """
         from helpers import PerfOutput, RingBuffer
+        from helpers.collect.bcc_internals import PERF_EVENT_ARRAY, RINGBUF, find_table, map_type
 
         self._is_alive(bpf)
-        try:
-            kind = type(bpf[table]).__name__
-        except KeyError:
-            kind = ""
-        self.that(kind, f"The program has no table `{table}`.")
-        collectors = {"PerfEventArray": PerfOutput, "RingBuf": RingBuffer}
+        found = find_table(bpf, table)
+        self.that(found is not None, f"The program has no table `{table}`.")
+        collectors = {PERF_EVENT_ARRAY: PerfOutput, RINGBUF: RingBuffer}
+        kind = map_type(found)
         declared = kind in collectors
         self.that(declared, f"The table `{table}` was not declared by BPF_PERF_OUTPUT or BPF_RINGBUF_OUTPUT.")
-        with collectors[kind](bpf[table]) as events:
+        with collectors[kind](found) as events:
             self._make_calls(by)
         df = self._without_bystanders(events.to_dataframe(), each)
         self._compare(len(df), each, "events", who_is_known={"pid", "tid"} & set(df))
@@ -218,12 +216,16 @@ class exercise:
         It looks for the load instructions and the helpers bpf_probe_read*() in what was loaded (bpf-helpers(7), and
         kernel documentation, bpf/standardization/instruction-set).
         """
+        from helpers.collect.bcc_internals import instructions
+
         load, probe_read = 1, {4, 112, 113}  # <linux/bpf.h>
-        return any(code & 7 == load or code == BPF_CALL and number in probe_read for code, number in _instructions(bpf))
+        return any(code & 7 == load or code == BPF_CALL and number in probe_read for code, number in instructions(bpf))
 
     def uses(self, bpf: "BPF", *helpers: str) -> None:
         """Check that the program calls these helpers of the kernel, bpf-helpers(7); names as in `HELPERS`."""
-        called = {number for code, number in _instructions(bpf) if code == BPF_CALL}
+        from helpers.collect.bcc_internals import instructions
+
+        called = {number for code, number in instructions(bpf) if code == BPF_CALL}
         for helper in helpers:
             self.that(HELPERS[helper] in called, f"The program does not call `{helper}`.")
 
@@ -236,19 +238,18 @@ class exercise:
             by: makes so many calls and returns them.
         """
         from helpers import PerfOutput, RingBuffer
-        from helpers.collect.bcc_internals import RINGBUF, Counter
+        from helpers.collect.bcc_internals import ARRAY, PERCPU_ARRAY, RINGBUF, Counter, find_table, map_type
 
-        table, lost = bpf["events"], Counter.named(counter, bpf)
-        is_array = lost and type(bpf[counter]).__name__ in ("Array", "PerCpuArray")
-        self.that(is_array, f"The program has no array `{counter}`.")
-        is_ring = table.ttype == RINGBUF
+        table, array = bpf["events"], find_table(bpf, counter)
+        self.that(map_type(array) in (ARRAY, PERCPU_ARRAY), f"The program has no array `{counter}`.")
+        is_ring, lost = map_type(table) == RINGBUF, Counter(array)
         calls = table.max_entries // 16 + 1 if is_ring else 5000  # no record of a ring buffer is smaller than 16 bytes
         collector = RingBuffer(table) if is_ring else PerfOutput(table, pages=1)
-        with lost, collector._channel() as channel:  # not yet read: that is for the collector's thread
+        with lost, collector.new_channel() as channel:  # not yet read: that is for the collector's thread
             lost.restart()
             made = by(calls)
             channel.finish()
-            missing, counted = made.calls - channel.table.rows, lost.value()
+            missing, counted = made.calls - channel.columns.rows, lost.value()
         self.that(
             missing == counted,
             f"Of {made.calls:,} events that nobody read, {missing:,} were lost, but `{counter}` grew by {counted:,}.",
@@ -273,8 +274,10 @@ class exercise:
     def _is_alive(self, bpf: "BPF") -> None:
         from bcc import BPF
 
+        from helpers.collect.bcc_internals import is_gone
+
         self.that(isinstance(bpf, BPF), f"This should be what `BPF(text=…)` returns, but it is {_a(bpf)}.")
-        self.that(bpf.module, "This BPF object has been cleaned up: run the cell with your answer again.")
+        self.that(not is_gone(bpf), "This BPF object has been cleaned up: run the cell with your answer again.")
 
     def _make_calls(self, by: Callable[[int], Calls] | None) -> None:
         self.made = (by or run_sync)(random.randint(3, 7))
@@ -310,11 +313,6 @@ class exercise:
                 f'<b style="color:{strong}">{mark} {html.escape(head)}</b> {body}</div>'
             ),
         ).show()
-
-
-def _instructions(bpf: "BPF") -> Iterator[tuple[int, int]]:
-    """Return what a program's loaded functions are made of: pairs of opcode and immediate value."""
-    return struct.iter_unpack("=B3xi", b"".join(map(bpf.dump_func, bpf.funcs)))
 
 
 class _Missing(Exception):

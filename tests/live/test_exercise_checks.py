@@ -10,7 +10,7 @@ import pytest
 
 from helpers import exercise, run, start
 from helpers.course.workloads import Caller, Calls
-from tests.live.conftest import fire
+from tests.live.probes import fire
 
 PERF = """
 BPF_PERF_OUTPUT(events);

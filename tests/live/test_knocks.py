@@ -15,14 +15,13 @@ import pytest
 
 from helpers import PerfOutput, RingBuffer, TracePipe, detach_all
 from tests.conftest import KNOCKS
-from tests.live.conftest import asleep, finish, fire, producer
+from tests.live.probes import TRACING, asleep, finish, fire, fired, producer, two_cpus
 from tests.moments import moments, press
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::helpers.collect.collection.EventsLost"),
 ]
-TRACING = Path("/sys/kernel/tracing")
 
 # Every event goes into all three channels, and is counted.
 PROGRAM = """
@@ -45,10 +44,6 @@ PROBE {
     return 0;
 }
 """
-
-
-def fired(bpf):
-    return bpf["fired"][0].value
 
 
 COLLECTORS = {
@@ -138,7 +133,7 @@ def test_stop_at_every_moment(load, name, happened):
 
 @each
 def test_stop_in_a_flood(load, name, happened):
-    """■ by the clock, from another process, while the drain is busy."""
+    """■ by the clock, from another process, while the thread is busy reading."""
     bpf = load(PROGRAM)
     events = COLLECTORS[name](bpf)
     with events:
@@ -170,7 +165,7 @@ def test_cleaned_up_in_a_flood(load, how, happened):
     kernel = in_the_kernel()
     bpf = load(PROGRAM)
     collectors = {name: make(bpf) for name, make in COLLECTORS.items()}
-    producers = [producer(100_000, cpu) for cpu in sorted(os.sched_getaffinity(0))[:2]]
+    producers = [producer(100_000, cpu) for cpu in two_cpus()]
     before = held()
     with collectors["perf"] as perf, collectors["ring"] as ring, collectors["trace_pipe"]:
         perf.collect(until=100, seconds=20)
@@ -199,7 +194,7 @@ def test_cleaned_up_in_a_flood(load, how, happened):
 
 def test_detached_again_and_again_in_a_flood(load, happened):
     """The kernel changes a function's first instruction while two CPUs run into it."""
-    producers = [producer(10**9, cpu) for cpu in sorted(os.sched_getaffinity(0))[:2]]
+    producers = [producer(10**9, cpu) for cpu in two_cpus()]
     try:
         for _ in range(4 * KNOCKS):
             bpf = load(PROGRAM)
@@ -219,7 +214,7 @@ def test_detached_again_and_again_in_a_flood(load, happened):
 def test_a_reader_that_sleeps(load, small_buffer, happened):
     """A million events, and nobody reads: fired = received + lost in every channel, exactly."""
     million, bpf = 1_000_000, load(PROGRAM)
-    cpus = sorted(os.sched_getaffinity(0))[:2]
+    cpus = two_cpus()
     with PerfOutput(bpf["perf"]) as perf, RingBuffer(bpf["ring"]) as ring, TracePipe() as lines:
         with asleep(perf), asleep(ring), asleep(lines):
             finish(*[producer(million // len(cpus), cpu) for cpu in cpus])

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from helpers import PerfOutput, RingBuffer, TracePipe, wall_clock
-from tests.live.conftest import finish, fire, producer
-from tests.live.test_knocks import PROGRAM, fired
+from tests.live.probes import finish, fire, fired, producer
+from tests.live.test_knocks import PROGRAM
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning"),
@@ -41,7 +41,7 @@ def test_a_cpu_goes_and_comes_back(load, cpu1, happened, monkeypatch, seen):
     assert fired(bpf) == 310
     assert ring.received == lines.received == 310 and ring.lost == lines.lost == 0
     assert perf.lost is None and (210 if seen else 110) <= perf.received <= 310
-    assert "CPU 1 came online" in perf._drain.channel.advice
+    assert "CPU 1 came online" in perf._collection.channel.advice
     happened(
         f"CPU 1 off and on, {'seen' if seen else 'unseen'}",
         f"of 310: perf buffers {perf.received}, lost: unknown; the others all",
@@ -53,11 +53,11 @@ def test_a_cpu_goes_and_comes_back(load, cpu1, happened, monkeypatch, seen):
 
 def test_what_waits_in_the_ring_of_a_cpu_that_goes(load, cpu1):
     bpf = load(PROGRAM)
-    with PerfOutput(bpf["perf"])._channel() as rings:
+    with PerfOutput(bpf["perf"]).new_channel() as rings:
         finish(producer(100, cpu=1))
         cpu1(False)
         rings._follow_cpus()
-        assert rings.table.rows == 100
+        assert rings.columns.rows == 100
 
 
 def test_the_wall_clock_jumps(load, happened):

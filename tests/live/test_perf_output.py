@@ -1,128 +1,29 @@
-"""`PerfOutput` on this kernel: rows are calls, types are the struct's, and fired = received + lost, exactly."""
+"""`PerfOutput` on this kernel: types are the struct's, and a loss is exact."""
 
 import ctypes
 import gc
-import os
-import signal
-import threading
-import time
 
 import numpy as np
 import pytest
 
-from helpers import EventsLost, PerfOutput, detach_all, wall_clock
-from helpers.collect.perf_output import PerfRings
-from helpers.collect.records import dtype_of
-from helpers.collect.bcc_internals import event_class
-from tests.live.conftest import asleep, finish, fire, producer
-
-PROGRAM = """
-struct event { u64 time_ns; u32 pid; u32 tid; u32 uid; u64 seq; char comm[16]; };
-BPF_PERF_OUTPUT(events);
-BPF_ARRAY(fired, u64, 1);
-BPF_PERCPU_ARRAY(sequence, u64, 1);
-PROBE {
-    struct event event = {};
-    u64 id = bpf_get_current_pid_tgid();
-    event.time_ns = bpf_ktime_get_ns();
-    event.pid = id >> 32;
-    event.tid = id;
-    event.uid = bpf_get_current_uid_gid();
-    bpf_get_current_comm(&event.comm, sizeof(event.comm));
-    fired.atomic_increment(0);
-    int zero = 0;
-    u64 *seq = sequence.lookup(&zero);
-    if (seq) event.seq = (*seq)++;
-    events.perf_submit(ctx, &event, sizeof(event));
-    return 0;
-}
-"""
-
-
-def fired(bpf):
-    return bpf["fired"][0].value
-
+from helpers import EventsLost, PerfOutput, detach_all
+from tests.live.probes import PERF, asleep, finish, fire, fired, producer, two_cpus
 
 pytestmark = pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning")
 
 
-@pytest.mark.parametrize("calls", [0, 1, 5, 100])
-def test_calls_are_rows(load, calls):
-    bpf = load(PROGRAM)
-    before = time.monotonic_ns()
-    with PerfOutput(bpf["events"]) as events:
-        fire(calls)
-    after = time.monotonic_ns()
-    fire(3)
-    df = events.to_dataframe()
-    assert len(df) == events.received == calls and events.lost == 0
-    assert {name: str(kind) for name, kind in df.dtypes.items()} == {
-        "time_ns": "uint64",
-        "pid": "uint32",
-        "tid": "uint32",
-        "uid": "uint32",
-        "seq": "uint64",
-        "comm": "category",
-        "cpu": "int16",
-    }
-    if calls:
-        comm = open("/proc/self/comm").read().strip()
-        assert df["comm"].unique().tolist() == [comm]
-        assert df["pid"].unique().tolist() == [os.getpid()] and df["tid"].unique().tolist() == [
-            threading.get_native_id()
-        ]
-        assert df.groupby("cpu")["time_ns"].apply(lambda times: times.is_monotonic_increasing).all()
-        assert df["time_ns"].between(before, after).all()
-        assert abs(wall_clock(df).iloc[0].timestamp() - time.time()) < 5
-
-
-def test_attrs(load):
-    bpf = load(PROGRAM)
-    with PerfOutput(bpf["events"]) as events:
-        fire()
-    attrs = events.to_dataframe().attrs
-    assert attrs["source"] == "perf buffer events" and attrs["lost"] == 0 and attrs["kernel"] == os.uname().release
-    assert attrs["clock"].startswith("CLOCK_MONOTONIC") and all(
-        isinstance(value, (str, int)) for value in attrs.values()
-    )
-
-
-@pytest.mark.parametrize("pages", [1, 4])
-@pytest.mark.filterwarnings("ignore::helpers.collect.collection.EventsLost")
-def test_under_overload_fired_is_received_and_lost(load, many, pages):
-    bpf = load(PROGRAM)
-    with PerfOutput(bpf["events"], pages=pages) as events:
-        cpus = sorted(os.sched_getaffinity(0))[:2]
-        finish(*[producer(many, cpu) for cpu in cpus])
-    df = events.to_dataframe()
-    assert fired(bpf) == many * len(cpus) == len(df) + events.lost
-    assert df.attrs["lost"] == events.lost
-    for _, rows in df.groupby("cpu"):
-        assert rows["seq"].is_monotonic_increasing and rows["seq"].is_unique
-
-
 def test_loss_is_exact_when_the_last_events_are_lost(load, many):
     """The kernel writes its LOST record only when there is room again: here there never is."""
-    bpf = load(PROGRAM)
-    channel = PerfRings(bpf["events"], "events", 1, dtype_of(event_class(bpf["events"])))
-    with channel:
+    bpf = load(PERF)
+    with PerfOutput(bpf["events"], pages=1).new_channel() as channel:
         finish(producer(many))
         channel.finish()
-    assert 0 < channel.table.rows < many and channel.table.rows + channel.lost == fired(bpf) == many
-
-
-def test_many_events_none_lost(load, many):
-    bpf = load(PROGRAM)
-    with PerfOutput(bpf["events"], pages=1024) as events:
-        finish(producer(many := min(many, 60_000)))  # as many as there is room for, however late the reader comes
-    df = events.to_dataframe()
-    assert len(df) == many and events.lost == 0
-    for _, rows in df.groupby("cpu"):
-        assert rows["seq"].diff().dropna().eq(1).all()
+    received = channel.columns.rows
+    assert 0 < received < many and received + channel.lost == fired(bpf) == many
 
 
 def test_loss_is_said(load, many):
-    bpf = load(PROGRAM)
+    bpf = load(PERF)
     with pytest.warns(EventsLost, match="events .* were lost"):
         with PerfOutput(bpf["events"], pages=1) as events, asleep(events):
             finish(producer(many))
@@ -130,7 +31,7 @@ def test_loss_is_said(load, many):
 
 
 def test_usable_again_after_loss(load, many):
-    bpf = load(PROGRAM)
+    bpf = load(PERF)
     events = PerfOutput(bpf["events"], pages=1)
     with pytest.warns(EventsLost):
         with events, asleep(events):
@@ -140,87 +41,8 @@ def test_usable_again_after_loss(load, many):
     assert events.lost == 0 and len(events.to_dataframe()) == 5
 
 
-def test_collect(load):
-    bpf = load(PROGRAM)
-    events = PerfOutput(bpf["events"])
-
-    def fire_when_it_is_open():
-        while not (events._drain and events._drain.ready):
-            time.sleep(0.01)
-        fire(7)
-
-    thread = threading.Thread(target=fire_when_it_is_open)
-    thread.start()
-    df = events.collect(until=7, seconds=60)
-    thread.join()
-    assert len(df) == 7
-    assert len(events.collect(seconds=0.1)) == 0
-
-
-def test_frames_while_it_runs(load):
-    bpf = load(PROGRAM)
-    with PerfOutput(bpf["events"]) as events:
-        for n in range(1, 4):
-            fire()
-            df = events.collect(until=n, seconds=20)
-            assert len(df) == n and df.attrs["lost"] == 0 and "realtime_offset_ns" in df.attrs
-
-
-def test_stop_keeps_what_came(load, many):
-    bpf = load(PROGRAM)
-    events = PerfOutput(bpf["events"], pages=1024)
-    with pytest.raises(KeyboardInterrupt):
-        with events:
-            finish(producer(many))
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(5)
-    assert len(events.to_dataframe()) + events.lost == many == fired(bpf)
-
-
-def test_cleaned_up_while_collecting(load, capsys):
-    bpf = load(PROGRAM)
-    with PerfOutput(bpf["events"]) as events:
-        fire(3)
-        bpf.cleanup()
-        assert len(events.collect(seconds=20)) == 3
-    assert "cleaned up" in capsys.readouterr().out
-    assert len(events.to_dataframe()) == 3
-    with pytest.raises(ValueError, match="run the cell that makes it again"):
-        with events:
-            pass
-
-
-def test_one_collection_of_a_table_at_a_time(load):
-    """A second one would take the events of the first, which would not know."""
-    bpf = load(PROGRAM)
-    with PerfOutput(bpf["events"]) as events:
-        with pytest.raises(ValueError, match="another collection reads perf buffer events"):
-            PerfOutput(bpf["events"]).collect(seconds=1)
-        fire(3)
-    assert events.received == 3 and events.lost == 0
-    with PerfOutput(bpf["events"]) as events:
-        fire()
-    assert events.received == 1
-
-
-def test_nothing_leaks(load):
-    bpf = load(PROGRAM)
-
-    def held():
-        maps = open("/proc/self/maps").read().count("perf_event")
-        return sorted(os.listdir("/proc/self/fd")), maps, threading.active_count()
-
-    events = PerfOutput(bpf["events"])
-    before = held()
-    for _ in range(100):
-        with events:
-            fire()
-        assert len(events.to_dataframe()) == 1
-    assert held() == before
-
-
 def test_gives_the_table_back_to_open_perf_buffer(load, monkeypatch):
-    bpf, heard, complaints = load(PROGRAM), [], []
+    bpf, heard, complaints = load(PERF), [], []
     monkeypatch.setattr("sys.unraisablehook", complaints.append)
     bpf["events"].open_perf_buffer(lambda cpu, data, size: heard.append(size))
     with PerfOutput(bpf["events"]) as events:
@@ -262,7 +84,8 @@ def test_every_type_that_bcc_describes(load):
         struct event {
             __int128 big; unsigned __int128 ubig;
             u64 a; s64 b; u32 c; s32 d; u16 e; s16 f; u8 g; s8 h;
-            long i; unsigned long j; long long k; unsigned long long l; short m; unsigned short n; int o; unsigned int p;
+            long i; unsigned long j; long long k; unsigned long long l;
+            short m; unsigned short n; int o; unsigned int p;
             char q; unsigned char r; enum colour s; void *t; char *u;
             char v[7]; u32 w[3]; s16 x[2]; u8 y[4]; u64 z;
         };
@@ -284,54 +107,17 @@ def test_every_type_that_bcc_describes(load):
     assert len(df) == 2
     row = df.iloc[0].to_dict()
     row.pop("cpu")
+    # fmt: off
     assert row == {
-        "big[0]": -2,
-        "big[1]": -1,
-        "ubig[0]": 6,
-        "ubig[1]": 5,
-        "a": (1 << 64) - 1,
-        "b": -(1 << 63),
-        "c": (1 << 32) - 1,
-        "d": -5,
-        "e": 65535,
-        "f": -32768,
-        "g": 255,
-        "h": -128,
-        "i": -1,
-        "j": (1 << 64) - 1,
-        "k": -7,
-        "l": 8,
-        "m": -9,
-        "n": 65000,
-        "o": -11,
-        "p": 4000000000,
-        "q": ord("Q"),
-        "r": 200,
-        "s": 70000,
-        "t": 0x1234,
-        "u": 0x5678,
-        "v": "h\\xffi",
-        "w[0]": 1,
-        "w[1]": 0,
-        "w[2]": 3,
-        "x[0]": 0,
-        "x[1]": -4,
-        "y[0]": 0,
-        "y[1]": 0,
-        "y[2]": 0,
-        "y[3]": 9,
-        "z": 0,
+        "big[0]": -2, "big[1]": -1, "ubig[0]": 6, "ubig[1]": 5,
+        "a": (1 << 64) - 1, "b": -(1 << 63), "c": (1 << 32) - 1, "d": -5, "e": 65535, "f": -32768, "g": 255, "h": -128,
+        "i": -1, "j": (1 << 64) - 1, "k": -7, "l": 8, "m": -9, "n": 65000, "o": -11, "p": 4000000000,
+        "q": ord("Q"), "r": 200, "s": 70000, "t": 0x1234, "u": 0x5678, "v": "h\\xffi",
+        "w[0]": 1, "w[1]": 0, "w[2]": 3, "x[0]": 0, "x[1]": -4, "y[0]": 0, "y[1]": 0, "y[2]": 0, "y[3]": 9, "z": 0,
     }
-    assert [str(df[name].dtype) for name in "abcdefgh"] == [
-        "uint64",
-        "int64",
-        "uint32",
-        "int32",
-        "uint16",
-        "int16",
-        "uint8",
-        "int8",
-    ]
+    # fmt: on
+    found = [str(df[name].dtype) for name in "abcdefgh"]
+    assert found == ["uint64", "int64", "uint32", "int32", "uint16", "int16", "uint8", "int8"]
 
 
 def test_a_struct_that_bcc_describes_wrong_is_refused(load):
@@ -375,16 +161,9 @@ def test_a_struct_declared_by_hand(load):
 
     with PerfOutput(load(NESTED)["events"], event=Event) as events:
         fire()
-    row = events.to_dataframe().iloc[0].drop("cpu").to_dict()
-    assert row == {
-        "time_ns": 1,
-        "where.line": 2,
-        "where.name": "x",
-        "either.word": 0x40003,
-        "either.half[0]": 3,
-        "either.half[1]": 4,
-        "pid": -5,
-    }
+    df = events.to_dataframe().drop(columns="cpu")
+    names = ["time_ns", "where.line", "where.name", "either.word", "either.half[0]", "either.half[1]", "pid"]
+    assert list(df.columns) == names and df.iloc[0].tolist() == [1, 2, "x", 0x40003, 3, 4, -5]
 
 
 def test_a_struct_declared_wrong(load):
@@ -409,18 +188,14 @@ def test_a_cpu_column_of_the_struct_is_kept(load):
 @pytest.mark.parametrize("pages", [0, -1, 3, 2.0, "8", None])
 def test_pages_is_a_power_of_two(load, pages):
     with pytest.raises(ValueError, match="power of two"):
-        PerfOutput(load(PROGRAM)["events"], pages=pages)
-
-
-def test_another_kind_of_table(load):
-    with pytest.raises(TypeError, match="BPF_PERF_OUTPUT table"):
-        PerfOutput(load(PROGRAM)["fired"])
+        PerfOutput(load(PERF)["events"], pages=pages)
 
 
 def test_events_of_one_cpu_are_not_those_of_another(load):
-    bpf = load(PROGRAM)
-    cpus = sorted(os.sched_getaffinity(0))[:2]
+    bpf = load(PERF)
+    cpus = two_cpus()
     with PerfOutput(bpf["events"]) as events:
         finish(*[producer(50 + cpu, cpu) for cpu in cpus])
-    counts = events.to_dataframe()["cpu"].value_counts().to_dict()
-    assert counts == {cpu: 50 + cpu for cpu in cpus} and isinstance(events.to_dataframe()["cpu"].iloc[0], np.int16)
+    df = events.to_dataframe()
+    assert df["cpu"].value_counts().to_dict() == {cpu: 50 + cpu for cpu in cpus}
+    assert isinstance(df["cpu"].iloc[0], np.int16) and df["cpu"].eq(df["on_cpu"]).all()

@@ -1,4 +1,4 @@
-"""In a PID namespace of its own, such as a container's, events carry other numbers than the notebook sees: it is said."""
+"""In a PID namespace of its own, such as a container's, events carry other numbers than the notebook sees."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ ASK = """
 import os
 from helpers.lab import machine
 from helpers.lab import LabError, choose
-from tests.live.conftest import fire
+from tests.live.probes import fire
 fire()
 os.environ.pop("EBPF_LAB", None)
 print(os.getpid(), "PIDs" in [check.name for check in machine.missing_for_kprobes()], choose.place())

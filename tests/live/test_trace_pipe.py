@@ -1,20 +1,16 @@
-"""`TracePipe` on this kernel: an empty pipe to begin with, odd task names, long stories, loss, and one clock for all."""
+"""`TracePipe` on this kernel: odd task names, long stories, loss, and one clock for all."""
 
 import ctypes
 import os
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from helpers import EventsLost, PerfOutput, TracePipe, detach_all, start
-from tests.live.conftest import finish, fire, producer
+from tests.live.probes import HELLO, TRACING, finish, fire, fired, producer, two_cpus
 
 pytestmark = pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning")
-TRACING = Path("/sys/kernel/tracing")
-HELLO = 'PROBE { bpf_trace_printk("Hello World!"); return 0; }'
 
 
 @pytest.fixture
@@ -28,41 +24,6 @@ def named():
 
     yield run
     prctl(PR_SET_NAME, before.encode())
-
-
-@pytest.mark.parametrize("calls", [0, 1, 5, 100])
-def test_calls_are_rows(load, calls):
-    load(HELLO)
-    fire(7)
-    before = time.monotonic_ns()
-    with TracePipe() as lines:
-        fire(calls)
-    after = time.monotonic_ns()
-    fire(3)
-    df = lines.to_dataframe()
-    assert len(df) == lines.received == calls and lines.lost == 0
-    assert {name: str(kind) for name, kind in df.dtypes.items()} == {
-        "task": "category",
-        "tid": "int32",
-        "cpu": "int16",
-        "flags": "category",
-        "time_ns": "int64",
-        "function": "category",
-        "message": "str",
-    }
-    assert df["message"].eq("Hello World!").all() and df["function"].eq("bpf_trace_printk").all()
-    assert df["tid"].eq(threading.get_native_id()).all() and df["cpu"].isin(os.sched_getaffinity(0)).all()
-    assert df["time_ns"].between(before - 1000, after).all() and df["time_ns"].is_monotonic_increasing
-
-
-def test_old_lines_are_thrown_away_each_time(load):
-    load(HELLO)
-    lines = TracePipe()
-    for _ in range(3):
-        fire(10)
-        with lines:
-            fire(2)
-        assert len(lines.to_dataframe()) == 2
 
 
 NAMES = ["a b c", "x-12", "we:ird: 1", "[0] -7", "<...>", "-", "a-1 [000] d..", "naïve", "16 characters ab"]
@@ -101,9 +62,10 @@ def test_names_that_the_kernel_forgot(load):
 
 
 def test_messages_of_several_lines(load):
-    load(
-        r'PROBE { bpf_trace_printk("one\ntwo\n\nfour"); bpf_trace_printk("ends\n"); bpf_trace_printk("a: b: c"); return 0; }'
-    )
+    load(r"""PROBE {
+        bpf_trace_printk("one\ntwo\n\nfour"); bpf_trace_printk("ends\n"); bpf_trace_printk("a: b: c");
+        return 0;
+    }""")
     with TracePipe() as lines:
         fire(2)
     messages = [text.rstrip("\n") for text in lines.to_dataframe()["message"]]
@@ -130,11 +92,11 @@ def test_two_programs_mix(load):
 
 @pytest.mark.filterwarnings("ignore::helpers.collect.collection.EventsLost")
 def test_fired_is_received_and_lost(load, many, small_buffer):
-    bpf = load("BPF_ARRAY(fired, u64, 1);" + HELLO.replace("{ ", "{ fired.atomic_increment(0); ", 1))
+    bpf = load(HELLO)
     with pytest.warns(EventsLost, match="were lost"):
         with TracePipe() as lines:
-            finish(*[producer(many, cpu) for cpu in sorted(os.sched_getaffinity(0))[:2]])
-    assert lines.lost > 0 and bpf["fired"][0].value == len(lines.to_dataframe()) + lines.lost
+            finish(*[producer(many, cpu) for cpu in two_cpus()])
+    assert lines.lost > 0 and fired(bpf) == len(lines.to_dataframe()) + lines.lost
 
 
 def test_many_lines_none_lost(load, many):
@@ -194,17 +156,6 @@ def test_another_reader_is_told_of(load):
     detach_all()
     with TracePipe():
         pass
-
-
-def test_nothing_leaks(load):
-    load(HELLO)
-    lines = TracePipe()
-    before = sorted(os.listdir("/proc/self/fd")), threading.active_count()
-    for _ in range(30):
-        with lines:
-            fire()
-        assert len(lines.to_dataframe()) == 1
-    assert (sorted(os.listdir("/proc/self/fd")), threading.active_count()) == before
 
 
 def test_running_the_cell_twice(load):

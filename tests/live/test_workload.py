@@ -13,7 +13,7 @@ import pytest
 
 from helpers import TracePipe, detach_all
 from helpers.course.workloads import run, run_sync, start, sync_from_everywhere
-from tests.live.conftest import fire
+from tests.live.probes import fire
 
 PROJECT = Path(__file__).parents[2]
 
@@ -195,9 +195,8 @@ def test_a_block_waits_and_a_broken_block_stops(diary):
 
 def test_interrupt_leaves_nothing(diary, request):
     # Whoever started the tests in the background had them ignore SIGINT.
-    request.addfinalizer(
-        lambda before=signal.signal(signal.SIGINT, signal.default_int_handler): signal.signal(signal.SIGINT, before)
-    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
 
     def interrupt_parent():
         diary()

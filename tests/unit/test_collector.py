@@ -6,7 +6,6 @@ import io
 import os
 import re
 import resource
-import select
 import signal
 import sys
 import threading
@@ -19,24 +18,22 @@ import numpy as np
 import pytest
 
 from helpers import detach_all
-from helpers.collect.collection import Collector, EventsLost
+from helpers.collect.collection import Collector, EventsLost, readable
 from helpers.collect.columns import Columns
-from helpers.collect.interrupts import Patience
+from helpers.collect.interrupts import DeferredInterrupt
 from tests.moments import moments, press
 
 EVENT = np.dtype([("n", "i8"), ("comm", "S8")])
 
 
-class Made:
+class HandFed:
     """A channel whose events the test puts in; fails where it is told to."""
 
-    name, clock, advice, event_size = "made up", "none", "do better", 16
+    name, clock, advice, event_size = "by hand", "none", "do better", 16
 
     def __init__(self, fail=None):
-        self.table, self.lost, self.odd = Columns.of(EVENT), 0, {}
+        self.columns, self.lost, self.misfits = Columns.of(EVENT), 0, {}
         self.fail, self.waiting, self.closed, self.ended = fail, [], False, False
-        if fail == "make":
-            raise OSError("no")
 
     def __enter__(self):
         if self.fail == "open":
@@ -47,31 +44,38 @@ class Made:
         self.closed = True
 
     def wait(self, stop):
-        poll = select.poll()
-        poll.register(stop, select.POLLIN)
-        return bool(poll.poll(5))
+        return readable(stop, 5)
 
-    def gone(self):
+    def is_gone(self):
         return self.ended
 
-    def drain(self):
-        if self.fail == "drain" and self.table.rows >= 3:
-            raise OSError("the drain broke")
+    def consume(self):
+        if self.fail == "consume" and self.columns.rows >= 3:
+            raise OSError("the reading broke")
         while self.waiting:
-            self.table.append(np.array([(self.waiting.pop(0), b"x")], EVENT))
+            self.columns.append(np.array([(self.waiting.pop(0), b"x")], EVENT))
 
     def finish(self):
-        self.drain()
+        self.consume()
 
 
 class Collect(Collector):
-    def __init__(self, fail=None):
-        super().__init__()
-        self.fail = fail
+    def __init__(self, fail=None, kind=HandFed):
+        self.made = made = []
 
-    def _channel(self):
-        self.channel = Made(self.fail)
-        return self.channel
+        def new_channel():
+            made.append(kind)
+            return kind(fail)
+
+        super().__init__(new_channel)
+
+    @property
+    def channel(self):
+        return self._collection.channel
+
+    @property
+    def has_begun(self):
+        return len(self.made) > 1
 
     def fire(self, *numbers):
         self.channel.waiting.extend(numbers)
@@ -127,7 +131,7 @@ def test_events_of_the_block_are_all_there():
     df = events.to_dataframe()
     assert df["n"].tolist() == [1, 2, 3] and events.received == 3 and events.lost == 0
     assert abs(df.attrs.pop("realtime_offset_ns") - (time.time_ns() - time.monotonic_ns())) < 10_000_000
-    assert df.attrs == {"source": "made up", "lost": 0, "clock": "none", "kernel": os.uname().release}
+    assert df.attrs == {"source": "by hand", "lost": 0, "clock": "none", "kernel": os.uname().release}
 
 
 def test_usable_again_and_each_time_from_nothing():
@@ -170,14 +174,8 @@ def test_attrs_survive_the_usual_steps():
     with Collect() as events:
         events.fire(1, 2)
     df = events.to_dataframe()
-    for next_frame in (
-        df.head(1),
-        df[df["n"] > 1],
-        df.copy(),
-        df.assign(m=1),
-        df.sort_values("n"),
-        df.drop(columns="n"),
-    ):
+    by_one_step = df.head(1), df[df["n"] > 1], df.copy(), df.assign(m=1), df.sort_values("n"), df.drop(columns="n")
+    for next_frame in by_one_step:
         assert next_frame.attrs == df.attrs
 
 
@@ -236,7 +234,7 @@ def test_progress_where_somebody_watches(monkeypatch):
 
     monkeypatch.setattr(sys, "stdout", Terminal())
     Collect().collect(seconds=0.15)
-    assert "made up" in sys.stdout.getvalue() and "0 events" in sys.stdout.getvalue()
+    assert "by hand" in sys.stdout.getvalue() and "0 events" in sys.stdout.getvalue()
 
 
 def test_the_end_of_the_bpf_object_ends_it(capsys):
@@ -300,7 +298,7 @@ def test_stop_at_any_time():
         except KeyboardInterrupt:
             pass
         timer.join()
-        if events._drain:
+        if events.has_begun:
             assert events.channel.closed and events.received in (count, count - 1, count + 1)
             assert events.to_dataframe()["n"].tolist() == list(range(1, events.received + 1))
 
@@ -316,7 +314,7 @@ def test_stop_at_every_moment():
 
     for moment in moments(cell):
         assert press(cell, moment), moment
-        assert (not events._drain or events.channel.closed) and threading.active_count() == 1, moment
+        assert events.channel.closed and threading.active_count() == 1, moment
     cell()
     assert events.to_dataframe()["n"].tolist() == [1, 2, 3]
 
@@ -325,12 +323,26 @@ def press_and_wait():
     """Press ■, and wait until it has been noticed."""
     os.kill(os.getpid(), signal.SIGINT)
     deadline = time.monotonic() + 20
-    while not Patience.pressed and time.monotonic() < deadline:
+    while not DeferredInterrupt.pending and time.monotonic() < deadline:
         time.sleep(0.01)
+    assert DeferredInterrupt.pending
+
+
+def test_stop_while_it_opens_waits_until_it_is_open():
+    class Slow(HandFed):
+        def __enter__(self):
+            press_and_wait()
+            return super().__enter__()
+
+    events = Collect(kind=Slow)
+    with pytest.raises(KeyboardInterrupt):
+        with events:
+            pytest.fail("the block ran")
+    assert events.channel.closed
 
 
 def test_stop_while_it_ends_does_not_hide_the_loss():
-    class Slow(Made):
+    class Slow(HandFed):
         def finish(self):
             press_and_wait()
             super().finish()
@@ -355,7 +367,7 @@ def test_a_collection_in_another_thread_does_not_take_the_stop_of_this_one():
         except KeyboardInterrupt as error:
             elsewhere.append(error)
 
-    class Slow(Made):
+    class Slow(HandFed):
         def finish(self):
             press_and_wait()
             thread = threading.Thread(target=another)
@@ -388,41 +400,42 @@ def test_an_error_while_opening():
             pytest.fail("the block ran")
 
 
-def test_an_error_while_draining_is_told_and_keeps_what_came():
-    events = Collect("drain")
-    with pytest.raises(OSError, match="the drain broke"):
+def test_an_error_while_reading_is_told_and_keeps_what_came():
+    events = Collect("consume")
+    with pytest.raises(OSError, match="the reading broke"):
         with events:
             events.fire(1, 2, 3)
-            time.sleep(0.1)
+            events._collection.join(20)
     assert events.to_dataframe()["n"].tolist() == [1, 2, 3] and events.channel.closed
     assert events.lost is None and events.to_dataframe().attrs["lost"] is None
 
 
-def test_stop_does_not_hide_an_error_while_draining():
-    with pytest.raises(OSError, match="the drain broke"):
-        with Collect("drain") as events:
+def test_stop_does_not_hide_an_error_while_reading():
+    with pytest.raises(OSError, match="the reading broke"):
+        with Collect("consume") as events:
             events.fire(1, 2, 3)
-            time.sleep(0.1)
+            events._collection.join(20)
             raise KeyboardInterrupt
 
 
-def test_an_error_while_draining_ends_the_waiting_for_more(capsys):
-    with pytest.raises(OSError, match="the drain broke"), pytest.warns(EventsLost, match="was read only until OSError"):
-        with Collect("drain") as events:
+def test_an_error_while_reading_ends_the_waiting_for_more(capsys):
+    with (
+        pytest.raises(OSError, match="the reading broke"),
+        pytest.warns(EventsLost, match="was read only until OSError"),
+    ):
+        with Collect("consume") as events:
             events.fire(1, 2, 3)
             events.collect(seconds=60)
     assert capsys.readouterr().out == ""
 
 
 def test_the_error_of_the_block_comes_first():
-    with (
-        pytest.raises(ZeroDivisionError),
-        pytest.warns(EventsLost, match="was read only until OSError: the drain broke"),
-    ):
-        with Collect("drain") as events:
+    said = pytest.warns(EventsLost, match="was read only until OSError: the reading broke")
+    with pytest.raises(ZeroDivisionError), said:
+        with Collect("consume") as events:
             events.fire(1, 2, 3)
-            time.sleep(0.1)
-            1 / 0
+            events._collection.join(20)
+            raise ZeroDivisionError
 
 
 def test_a_forgotten_collection_ends_by_itself():
@@ -465,7 +478,7 @@ def test_a_proxy_of_something_gone_does_not_keep_from_detaching(monkeypatch):
     monkeypatch.setitem(sys.modules, "bcc", SimpleNamespace(BPF=Collect))
     proxy = [weakref.proxy(Collect())]
     with pytest.raises(ReferenceError):
-        proxy[0].channel
+        repr(proxy[0].channel)
     assert detach_all() == 0
 
 
@@ -474,11 +487,12 @@ def test_a_proxy_of_something_gone_does_not_keep_from_detaching(monkeypatch):
 
 def test_loss_is_said_every_time():
     for _ in range(2):
-        with pytest.warns(EventsLost, match=r"1,000 of 1,002 events \(99.80%\) were lost: do better"):
+        with pytest.warns(EventsLost, match=r"1,000 of 1,002 events \(99.80%\) were lost: do better") as said:
             with Collect() as events:
                 events.fire(1, 2)
                 events.channel.lost = 1000
         assert events.lost == events.to_dataframe().attrs["lost"] == 1000
+        assert said[0].filename == __file__  # where the learner's block is
 
 
 def test_loss_that_nobody_counted():
@@ -499,7 +513,7 @@ def test_events_of_another_size():
     with pytest.warns(EventsLost, match="2 of up to 24 bytes do not fit the event's struct of 16 bytes"):
         with Collect() as events:
             events.fire(1)
-            events.channel.odd = {24: 2}
+            events.channel.misfits = {24: 2}
     with pytest.raises(ValueError, match="Declare the struct by hand"):
         with Collect() as events:
-            events.channel.odd = {24: 2}
+            events.channel.misfits = {24: 2}

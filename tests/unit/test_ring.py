@@ -1,4 +1,4 @@
-"""The ring of a `RingBuffer` on pages made here, laid out as the kernel lays them out (kernel documentation, bpf/ringbuf)."""
+"""The ring of a `RingBuffer` on pages made here, laid out as the kernel does (kernel documentation, bpf/ringbuf)."""
 
 import mmap
 import os
@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from helpers.collect.bcc_internals import PERF_EVENT_ARRAY, RINGBUF
 from helpers.collect.perf_output import PerfOutput
 from helpers.collect.ring_buffer import Ring, RingBuffer
-from helpers.collect.bcc_internals import PERF_EVENT_ARRAY, RINGBUF
 
 BUSY, SIZE = 1 << 31, 1 << 16
 PRODUCER, DATA = mmap.PAGESIZE, 2 * mmap.PAGESIZE
@@ -39,7 +39,7 @@ def kernel():
 
 
 def values(ring):
-    return ring.table.to_frame()["value"].tolist()
+    return ring.columns.to_frame()["value"].tolist()
 
 
 def test_a_record_that_is_being_written_at_the_end_gets_a_moment(kernel, monkeypatch):
@@ -47,7 +47,7 @@ def test_a_record_that_is_being_written_at_the_end_gets_a_moment(kernel, monkeyp
         kernel.submit(1)
         ready = kernel.submit(2, busy=True)
         kernel.submit(3)
-        ring.drain()
+        ring.consume()
         assert values(ring) == [1]
         monkeypatch.setattr(time, "sleep", lambda seconds: ready())
         monkeypatch.setattr("helpers.collect.ring_buffer.LAST_RECORDS_SECONDS", 60)

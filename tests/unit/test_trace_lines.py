@@ -1,4 +1,4 @@
-"""Lines of trace_pipe, written by the test as the kernel writes them, and taken apart by `helpers.collect.trace_pipe.parse`."""
+"""Lines of trace_pipe, written by the test as the kernel writes them, taken apart by `helpers.collect.trace_pipe`."""
 
 import time
 
@@ -11,52 +11,29 @@ from helpers.collect.trace_pipe import Pipe, parse
 CPU_LOST = b"CPU:0 [LOST 123 EVENTS]\n"
 
 
-def line(
-    task=b"bash",
-    tid=1234,
-    cpu=1,
-    flags=b"d..21",
-    time_ns=5678_901234_000,
-    function=b"bpf_trace_printk",
-    message=b"Hello World!",
-    tgid=None,
-):
+USUAL = {
+    "task": b"bash", "tid": 1234, "cpu": 1, "flags": b"d..21", "time_ns": 5678_901234_000,
+    "function": b"bpf_trace_printk", "message": b"Hello World!",
+}  # fmt: skip
+
+
+def line(tgid=None, **changed):
     """An entry as kernel/trace/trace_output.c prints it."""
+    task, tid, cpu, flags, time_ns, function, message = (USUAL | changed).values()
     group = b"(%7s) " % tgid if tgid else b""
-    seconds, micros = divmod(time_ns // 1000, 10**6)
-    return b"%16s-%-7d %s[%03d] %s %5d.%06d: %s: %s\n" % (
-        task,
-        tid,
-        group,
-        cpu,
-        flags,
-        seconds,
-        micros,
-        function,
-        message,
-    )
+    head = b"%16s-%-7d %s[%03d] %s" % (task, tid, group, cpu, flags)
+    return b"%s %5d.%06d: %s: %s\n" % (head, *divmod(time_ns // 1000, 10**6), function, message)
 
 
 def rows(text):
     found = parse(text)
-    names = ("task", "tid", "cpu", "flags", "time_ns", "function")
-    fields = [dict(zip(names, row)) for row in found.fields[list(names)].tolist()]
-    return [
-        {**row, "task": row["task"].lstrip(b" "), "message": message} for row, message in zip(fields, found.messages)
-    ]
+    names = list(USUAL)[:-1]
+    fields = [dict(zip(names, row)) for row in found.fields[names].tolist()]
+    return [{**row, "task": row["task"].lstrip(b" "), "message": text} for row, text in zip(fields, found.messages)]
 
 
 def expected(**changed):
-    return {
-        "task": b"bash",
-        "tid": 1234,
-        "cpu": 1,
-        "flags": b"d..21",
-        "time_ns": 5678_901234_000,
-        "function": b"bpf_trace_printk",
-        "message": b"Hello World!",
-        **changed,
-    }
+    return USUAL | changed
 
 
 def test_one_line():
@@ -67,48 +44,25 @@ def test_no_lines():
     assert rows(b"") == [] and parse(b"").lost == 0
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"task": b"<...>"},
-        {"task": b"a b"},
-        {"task": b"x-12"},
-        {"task": b"k: [001]"},
-        {"task": b"-"},
-        {"task": b"a-1 [000] d.."},
-        {"task": b"15 characters !"},
-        {"task": b"\xff\xfe"},
-        {"task": b"two\nlines"},
-        {"task": b"\nfirst"},
-        {"task": b"last\n"},
-        {"tid": 1},
-        {"tid": 4194304},
-        {"cpu": 0},
-        {"cpu": 127},
-        {"cpu": 1023},
-        {"flags": b"...."},
-        {"flags": b"d.h2.."},
-        {"time_ns": 0},
-        {"time_ns": 99999_999999_000},
-        {"time_ns": 123456_000001_000},
-        {"function": b"0"},
-        {"function": b"0x00000001"},
-        {"function": b"tracing_mark_write"},
-        {"function": b"sched_switch"},
-        {"message": b""},
-        {"message": b"a: b: c"},
-        {"message": b"one\ntwo"},
-        {"message": b"ends\n"},
-        {"message": b"\n"},
-        {"message": b"\n\n\nfar"},
-        {"message": b"caf\xc3\xa9 \xff"},
-        {"message": b" indented"},
-        {"message": b"x" * 1000},
-        {"message": b"looks like a line -12 [001] d..21 1.5: no"},
-        {"message": b"a line but for its number:\n" + line(tid=12)[:-1].replace(b"-12", b"-1x")},
+ODD = {
+    "task": [
+        b"<...>", b"a b", b"x-12", b"k: [001]", b"-", b"a-1 [000] d..", b"15 characters !", b"\xff\xfe",
+        b"two\nlines", b"\nfirst", b"last\n",
     ],
-    ids=str,
-)
+    "tid": [1, 4194304],
+    "cpu": [0, 127, 1023],
+    "flags": [b"....", b"d.h2.."],
+    "time_ns": [0, 99999_999999_000, 123456_000001_000],
+    "function": [b"0", b"0x00000001", b"tracing_mark_write", b"sched_switch"],
+    "message": [
+        b"", b"a: b: c", b"one\ntwo", b"ends\n", b"\n", b"\n\n\nfar", b"caf\xc3\xa9 \xff", b" indented", b"x" * 1000,
+        b"looks like a line -12 [001] d..21 1.5: no",
+        b"a line but for its number:\n" + line(tid=12)[:-1].replace(b"-12", b"-1x"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changed", [{name: value} for name, values in ODD.items() for value in values], ids=str)
 @pytest.mark.parametrize("place", [0, 1, 40])
 def test_odd_ones_among_usual_ones(changed, place):
     """Also when it is the first, from which the reader learns what lines look like."""
@@ -159,9 +113,7 @@ def test_an_unfinished_line_is_left_out():
     assert rows(line() + b"            bash-12") == [expected()]
 
 
-names = st.binary(min_size=1, max_size=15).filter(
-    lambda name: b"\0" not in name and b"\n" not in name and name[:1] != b" "
-)
+names = st.binary(min_size=1, max_size=15).filter(lambda name: not {0, 10} & {*name} and name[:1] != b" ")
 texts = st.lists(st.text(alphabet="abc :-[]01.é", max_size=12).map(str.encode), min_size=1, max_size=3).map(b"\n".join)
 entries = st.fixed_dictionaries(
     {
@@ -192,8 +144,8 @@ def test_any_bytes_do_no_harm(parts):
 def test_into_columns():
     pipe = Pipe()
     found = parse(line(task="naïve".encode()) + line(message=b"\xff"))
-    pipe.table.append(found.fields, message=found.messages)
-    df = pipe.table.to_frame()
+    pipe.columns.append(found.fields, message=found.messages)
+    df = pipe.columns.to_frame()
     assert df["task"].tolist() == ["naïve", "bash"] and df["message"].tolist() == ["Hello World!", "\\xff"]
     assert df["time_ns"].dtype == "int64" and df["function"].cat.categories.tolist() == ["bpf_trace_printk"]
 
