@@ -55,7 +55,7 @@ PERF = EVENTS.replace("DECLARED", "BPF_PERF_OUTPUT(events);").replace(
 
 
 def ring(pages, counter="BPF_ARRAY"):
-    """The program with a ring buffer of so many pages; `counter` is the kind of array that counts what found no room."""
+    """The program with a ring buffer of so many pages; `counter` is the kind of array that counts losses, or None."""
     declared = f"BPF_RINGBUF_OUTPUT(events, {pages});" + (f" {counter}(events_lost, u64, 1);" if counter else "")
     submitted = "events.ringbuf_output(&event, sizeof(event), 0)"
     if counter:
