@@ -157,7 +157,7 @@ class exercise:
         self._is_alive(bpf)
         found = find_table(bpf, table)
         self.that(found is not None, f"The program has no table `{table}`.")
-        collectors = {PERF_EVENT_ARRAY: PerfOutput, RINGBUF: RingBuffer}
+        collectors: dict[int | None, Any] = {PERF_EVENT_ARRAY: PerfOutput, RINGBUF: RingBuffer}
         kind = map_type(found)
         declared = kind in collectors
         self.that(declared, f"The table `{table}` was not declared by BPF_PERF_OUTPUT or BPF_RINGBUF_OUTPUT.")
