@@ -32,6 +32,7 @@ Each name is loaded when it is first asked for, so that importing one never wait
 """
 
 from importlib import import_module
+from typing import Any
 
 _HOME = {
     "PerfOutput": "collect.perf_output",
@@ -56,12 +57,12 @@ _HOME = {
 __all__ = list(_HOME)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'helpers' has no attribute {name!r}; it has {', '.join(__all__)}")
     module = import_module(f"helpers.{_HOME[name]}")
     return module if name == "plots" else getattr(module, name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

@@ -23,4 +23,4 @@ class Shown:
         """Show it now, wherever in a cell this stands."""
         from IPython.display import display
 
-        display(self)  # type: ignore[no-untyped-call]
+        display(self)

@@ -43,7 +43,7 @@ def live(
         try:
             figure.clear()
             draw(figure.add_subplot(axes_class=StyledAxes))
-            handle = handle or display(display_id=True)  # type: ignore[no-untyped-call]
+            handle = handle or display(display_id=True)
             if handle:  # None where there is no notebook
                 handle.update(figure)
             took = time.monotonic() - drawn
