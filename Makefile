@@ -3,14 +3,17 @@ SHELL := /bin/bash
 # Everything built lives here, outside the checkout, under a name made from what it was built of. A class shares it.
 CLASS := $(filter classroom,$(MAKECMDGOALS))
 export EBPF_LAB_CACHE ?= $(if $(CLASS),/var/cache,$(or $(XDG_CACHE_HOME),$(HOME)/.cache))/first-ebpf
+override EBPF_LAB_CACHE := $(if $(filter /%,$(firstword $(EBPF_LAB_CACHE))),,$(CURDIR)/)$(EBPF_LAB_CACHE)
 export PYTHONPATH := $(CURDIR)
 
-VENV := $(EBPF_LAB_CACHE)/python-$(shell cat binder/requirements.txt /etc/os-release 2> /dev/null | sha256sum 2> /dev/null | cut -c1-12)
+# What is asked for, and what is locked.
+MADE_OF := { sed '/^.tool/,$$d' pyproject.toml; cat binder/requirements/*.txt /etc/os-release; } 2> /dev/null
+VENV := $(EBPF_LAB_CACHE)/python-$(shell $(MADE_OF) | sha256sum 2> /dev/null | cut -c1-12)
 PYTHON := "$(VENV)/bin/python"
 SETUP := @sh binder/setup "$(VENV)"
 
 .DEFAULT_GOAL := help
-.PHONY: help lab classroom test mutations bench notebooks binder rehearse clean packages vm
+.PHONY: help lab classroom test lint lock mutations bench notebooks binder rehearse clean packages vm
 
 help: ## show this list
 	@echo "Your first eBPF programs"
@@ -33,6 +36,23 @@ classroom: ## serve the course to a class (as root)
 test: ## run all tests
 	$(SETUP) vm class test
 	@$(PYTHON) -m tests $(OPTIONS)
+
+lint: ## check the code's format, its types and its docstrings
+	$(SETUP) lint
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy
+
+# Each list that pyproject.toml names, after those before it, so that all of them can be in one environment.
+LOCKS := dependencies lab test browser classroom binder lint lock
+lock: ## lock the Python packages that pyproject.toml names (OPTIONS=--upgrade: anew)
+	$(SETUP) lock
+	@cd binder/requirements && for list in $(LOCKS); do \
+	    $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	        --custom-compile-command "make lock" $(OPTIONS) $$constraints --output-file $$list.txt \
+	        $$([ $$list = dependencies ] && echo ../../pyproject.toml || echo --group ../../pyproject.toml:$$list) || exit; \
+	    constraints="$$constraints --constraint $$list.txt"; \
+	done
 
 mutations: ## break one thing at a time and see the tests notice (as root)
 	$(SETUP) vm class test

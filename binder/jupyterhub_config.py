@@ -8,16 +8,16 @@ from helpers.lab import cache
 
 c = get_config()  # noqa: F821
 
-for place in (cache.PROJECT, cache.directory(), sys.executable):
-    if subprocess.run(["test", "-r", place], user="nobody", group="nogroup", extra_groups=[]).returncode:
+for path in (cache.PROJECT, cache.directory(), sys.executable):
+    if subprocess.run(["test", "-r", path], user="nobody", group="nogroup", extra_groups=[]).returncode:
         sys.exit(
-            f"Students cannot read {place}. Put the course where they can, in /srv say, and leave EBPF_LAB_CACHE unset."
+            f"Students cannot read {path}. Put the course where they can, in /srv say, and leave EBPF_LAB_CACHE unset."
         )
 
 # Where Debian keeps the proxy's modules, also for a Node.js that is not Debian's.
 os.environ.setdefault("NODE_PATH", "/usr/share/nodejs")
 
-# Passwords come in here: from this computer only, until there is a certificate as well (--ssl-cert, --ssl-key and --ip).
+# Passwords come in here: from this computer only, until there is a certificate as well (--ssl-cert, --ssl-key, --ip).
 c.JupyterHub.ip = "127.0.0.1"
 
 # The computer's own accounts: who is in the group students may log in, and who may use sudo looks after them.

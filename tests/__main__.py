@@ -103,7 +103,7 @@ def own_cache():
             if made.name.startswith(("image-", "template-", "kvm-fails-")) and made.suffix != ".partial":
                 subprocess.run(["cp", "-al", made, ours], check=True)
         os.environ["EBPF_LAB_CACHE"] = str(ours)
-        os.environ.pop("EBPF_LAB_DESK", None)
+        os.environ.pop("EBPF_LAB_NOTEBOOK_DIR", None)
         yield
     finally:
         shutil.rmtree(ours, ignore_errors=True)

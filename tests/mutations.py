@@ -178,6 +178,14 @@ MUTATIONS = [
         "unit", "tests/unit/test_cache.py::test_make_clean_leaves_other_peoples_files",
     ),
     Mutation(
+        "helpers/lab/building.py", "        fcntl.flock(descriptor, fcntl.LOCK_EX)\n", "        pass\n",
+        "unit", "tests/unit/test_setup.py::test_two_that_begin_at_once_do_not_fill_one_environment",
+    ),
+    Mutation(
+        "helpers/lab/setup.py", "if names and not ask_for_root(names):", "if names and ask_for_root(names) is None:",
+        "unit", "tests/unit/test_setup.py::test_a_sudo_that_forgets_is_asked_once_for_all_packages",
+    ),
+    Mutation(
         "helpers/lab/choose.py", 'if wanted == "host" and missing:', "if False:",
         "lab", "tests/lab/test_faults.py::test_host_mode_without_root",
     ),
@@ -202,8 +210,8 @@ MUTATIONS = [
         "lab", "tests/lab/test_compiles.py::test_nothing_else_changes",
     ),
     Mutation(
-        "helpers/lab/requirements.py", "    if missing:\n", "    if False:\n",
-        "lab", "tests/lab/test_faults.py::test_unlocked_dependency_is_named",
+        "helpers/lab/requirements.py", "if missing := set(lists[name]) -", "if missing := set() -",
+        "unit", "tests/unit/test_requirements.py::test_unlocked_dependency_is_named",
     ),
     Mutation(
         "helpers/lab/serve.py", '"ipc" if sockets.possible() else "tcp"', '"tcp"',
@@ -219,14 +227,14 @@ MUTATIONS = [
     ),
     Mutation(
         "helpers/lab/student.py", "if not os.path.lexists(target):", "if True:",
-        "classroom", "tests/classroom/test_classroom.py::test_desk_keeps_the_students_work_and_gets_what_is_new",
+        "classroom", "tests/classroom/test_classroom.py::test_notebook_dir_keeps_the_students_work_and_gets_what_is_new",
     ),
     Mutation(
         "helpers/lab/template.py", "    if not whole:\n", "    if False:\n",
         "lab", "tests/lab/test_faults.py::test_damaged_template",
     ),
     Mutation(
-        "helpers/lab/template.py", 'if expect(machine, "exit", vm.ANSWER)["exit"]:', "if False:",
+        "helpers/lab/template.py", 'if expect(machine, "exit", vm.DEADLINE)["exit"]:', "if False:",
         "lab", "tests/lab/test_trust.py::test_a_machine_of_kvm_counts_only_after_a_trial",
     ),
     Mutation(

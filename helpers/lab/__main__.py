@@ -10,6 +10,7 @@ from . import LabError, cache, choose, image, serve, session, template, vm
 
 
 def main() -> int:
+    """Return the exit status of what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m helpers.lab", description="The lab that the notebooks run in.")
     parser.add_argument("--suite", default=session.suite(), help="Debian release of the virtual machine")
     actions = parser.add_subparsers(dest="action", required=True)
@@ -28,12 +29,12 @@ def main() -> int:
     if options.action == "status":
         return status(options.suite)
     if options.action == "build":
-        return build_lab(options.suite, options.again)
+        return _build(options.suite, options.again)
     if options.action == "open":
         return serve.lab(options.arguments)
     if options.action == "env":
-        return serve.become(options.command)
-    if choose.place() == "host":
+        serve.become(options.command)
+    if choose.mode() == "host":
         try:
             return subprocess.run(options.command, timeout=options.timeout).returncode
         except subprocess.TimeoutExpired:
@@ -41,28 +42,29 @@ def main() -> int:
     return session.run(options.command, options.timeout)
 
 
-def say(text: str):
+def _say(text: str) -> None:
     print(f"  {text} …", flush=True)
 
 
-def build_lab(suite: str, again: bool) -> int:
+def _build(suite: str, again: bool) -> int:
     if again:
         try:
             if old := template.find(suite):
                 shutil.rmtree(old)
             template.kvm_verdict().unlink(missing_ok=True)
         except PermissionError:
-            raise cache.unwritable(cache.directory()) from None
-    print(f"The lab's virtual machine is ready: {template.ensure(suite, say)}")
+            raise cache.Unwritable(cache.directory()) from None
+    print(f"The lab's virtual machine is ready: {template.ensure(suite, _say)}")
     return 0
 
 
 def status(suite: str) -> int:
+    """Return 0, having said what is there and where notebooks will run."""
     disk, frozen = image.target(suite), template.find(suite)
     kvm = "opens and may be used" if template.usable_kvm() else "cannot be used"
     if template.kvm_verdict().exists():
         kvm = "opens, but does not run the lab's virtual machine; software emulation is used"
-    print(f"notebooks run on   {choose.place()}")
+    print(f"notebooks run on   {choose.mode()}")
     print(f"QEMU               {vm.qemu_version()}")
     print(f"/dev/kvm           {kvm}")
     print(f"cache              {cache.directory()}")

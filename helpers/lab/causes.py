@@ -5,7 +5,9 @@ import pwd
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from . import LabError, cache
 
@@ -20,12 +22,22 @@ UNREACHED = (
 )
 
 
-def run(command: list[str], what: str, **options) -> str:
-    """Run a command that downloads; return what it printed. Raises LabError, which begins with *what*."""
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    done = subprocess.run(command, text=True, errors="replace", **pipes, **options)
+def output(command: Sequence[str | Path], **options: Any) -> subprocess.CompletedProcess[str]:
+    """Return a command, done with options of subprocess; its stdout holds what it printed and what it complained."""
+    streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.run(command, text=True, errors="replace", **streams, **options)
+
+
+def run(command: Sequence[str | Path], what: str, **options: Any) -> str:
+    """Return what a command has printed that downloads; it runs with options of subprocess.
+
+    Raises:
+        LabError: it has failed; *what* is the beginning of the sentence.
+    """
+    done = output(command, **options)
     if done.returncode:
-        raise failed(what, done.stdout)
+        error = failed(what, done.stdout)
+        raise error
     return done.stdout
 
 
@@ -34,14 +46,14 @@ def failed(what: str, said: str) -> LabError:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     if re.search(FULL, said):
         return cache.Unusable(
-            f"{what}: a disk is full ({first(FULL, lines)}).",
+            f"{what}: a disk is full ({_first(FULL, lines)}).",
             f"The lab needs 5 GB while it is built: make room, or set EBPF_LAB_CACHE and TMPDIR elsewhere, {AGAIN}",
         )
     if re.search(UNREACHED, said):
         if not connected():
             return LabError(f"{what}: this machine has no network.", f"Connect it, {AGAIN}")
         return LabError(
-            f"{what}: a server cannot be reached, or refuses ({first(UNREACHED, lines)}).",
+            f"{what}: a server cannot be reached, or refuses ({_first(UNREACHED, lines)}).",
             "Name another (Debian's are in /etc/apt/sources.list and sources.list.d, Python's in `pip config list`), "
             f"or wait, {AGAIN}",
         )
@@ -49,7 +61,7 @@ def failed(what: str, said: str) -> LabError:
     return LabError(f"{what}. Its last lines:\n{tail}\n", "They say why.")
 
 
-def first(pattern: str, lines: list[str]) -> str:
+def _first(pattern: str, lines: list[str]) -> str:
     line = next(line for line in lines if re.search(pattern, line))
     # pip says how often it will try again before it says what happened.
     line = re.sub(r"^.*(Failed to establish a new connection: .*?)'\)': (\S+)", r"\1, for \2", line)
@@ -57,16 +69,20 @@ def first(pattern: str, lines: list[str]) -> str:
 
 
 def connected() -> bool:
-    """Tell whether this machine has a route to anywhere else; see proc_net(5)."""
+    """Return whether this machine has a route to anywhere else; see proc_net(5)."""
     four = [line.split() for line in Path("/proc/net/route").read_text().splitlines()[1:]]
-    six = Path("/proc/net/ipv6_route")
-    six = [line.split() for line in six.read_text().splitlines()] if six.exists() else []
+    file = Path("/proc/net/ipv6_route")
+    six = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
     return any(route[0] != "lo" for route in four) or any(route[-1] != "lo" for route in six)
 
 
 def enough_room(needed: dict[Path, float]) -> None:
-    """Raise LabError unless so many GB are free in each of these directories, those on one disk added up."""
-    wanted = {}
+    """Make sure that so many GB are free in each of these directories, those on one disk added up.
+
+    Raises:
+        LabError: there is less.
+    """
+    wanted: dict[int, tuple[float, list[Path]]] = {}
     for path, size in needed.items():
         while not path.exists():
             path = path.parent
@@ -83,7 +99,11 @@ def enough_room(needed: dict[Path, float]) -> None:
 
 
 def user_namespaces() -> None:
-    """Raise LabError unless an ordinary user can become root in a user namespace, as mmdebstrap does without root."""
+    """Make sure that an ordinary user can become root in a namespace of users, as mmdebstrap does; see unshare(1).
+
+    Raises:
+        LabError: this machine refuses it, or has no more numbers for this user's others; see subuid(5).
+    """
     if os.geteuid() == 0:
         return
     trial = subprocess.run(["unshare", "--user", "--map-root-user", "--mount", "true"], capture_output=True, text=True)
@@ -100,9 +120,13 @@ def user_namespaces() -> None:
                 remedy = f"Until the next boot this allows it: sudo sysctl {knob}={allowing}. {otherwise}"
                 raise LabError(f"{problem} ({knob} is {refusing}).", remedy)
         raise LabError(f"{problem} ({trial.stderr.strip()}).", f"A container often does. {otherwise}")
-    user = pwd.getpwuid(os.getuid()).pw_name
-    for file in ("/etc/subuid", "/etc/subgid"):
-        names = {line.split(":")[0] for line in Path(file).read_text().splitlines()} if Path(file).exists() else set()
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        nobody = f"{problem} to a user without a name (user {os.getuid()} is not in /etc/passwd)."
+        raise LabError(nobody, f"Use an account that has one. {otherwise}") from None
+    for file in (Path("/etc/subuid"), Path("/etc/subgid")):
+        names = {line.split(":")[0] for line in file.read_text().splitlines()} if file.exists() else set()
         if not names & {user, str(os.getuid())}:
             remedy = f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
             raise LabError(f"{problem} of more than one user ({file} has no line for {user}).", f"Add one: {remedy}")

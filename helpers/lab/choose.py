@@ -8,11 +8,14 @@ from helpers.lab import machine
 from . import LabError
 
 
-def place(soon: Collection[str] = ()) -> str:
+def mode(soon: Collection[str] = ()) -> str:
     """Return "host" or "vm": $EBPF_LAB, or the host where this process can trace with kernel probes there.
 
-    *soon* names checks of helpers.lab.machine whose "no" does not count, because it is about to become a "yes".
-    Raises LabError when EBPF_LAB asks for the host and something is missing on it, or asks for something else.
+    Args:
+        soon: Checks of helpers.lab.machine, by name, whose "no" does not count: it is about to become a "yes".
+
+    Raises:
+        LabError: EBPF_LAB asks for the host and something is missing on it, or asks for something else.
     """
     wanted = os.environ.get("EBPF_LAB", "")
     if wanted not in ("", "host", "vm"):

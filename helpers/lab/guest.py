@@ -22,6 +22,10 @@ import threading
 import time
 import traceback
 import uuid
+from io import FileIO as Wire
+from typing import IO, Any
+
+Request = dict[str, Any]
 
 WIRE = "/dev/virtio-ports/wire"
 PORTS = {"shell_port": 5001, "iopub_port": 5002, "stdin_port": 5003, "control_port": 5004, "hb_port": 5005}
@@ -70,7 +74,8 @@ plt.show()
 '''
 
 
-def main():
+def main() -> None:
+    """Be the kernel, frozen and thawed, until it is shut down or the command has ended."""
     wire = open(WIRE, "r+b", buffering=0)
     send(wire, hello=True)
     # The root file system is read-only until the thaw.
@@ -81,14 +86,16 @@ def main():
     send(wire, exit=0)
 
 
-def send(wire, **message):
+def send(wire: Wire, **message: Any) -> None:
+    """Tell this machine's outside something, as a line of JSON."""
     line = json.dumps(message).encode() + b"\n"
     # The port takes 32 KiB at a time.
     while line:
         line = line[wire.write(line) :]
 
 
-def kernel_app():
+def kernel_app() -> Any:
+    """Return ipykernel's application, which listens at PORTS and does not run yet."""
     from ipykernel.kernelapp import IPKernelApp
     from traitlets.config import Config
 
@@ -98,11 +105,11 @@ def kernel_app():
     config.HistoryManager.hist_file = ":memory:"
     config.Session.key = b"until the thaw"
     app = IPKernelApp.instance(ip="0.0.0.0", connection_file="/run/kernel.json", config=config, **PORTS)
-    app.initialize([])
+    app.initialize([])  # type: ignore[no-untyped-call]
     return app
 
 
-def prepare(app, wire):
+def prepare(app: Any, wire: Wire) -> None:
     """Warm the kernel up, then have it wait for the thaw between two of its messages."""
     try:
         warm_up()
@@ -111,16 +118,17 @@ def prepare(app, wire):
     app.kernel.io_loop.add_callback(wait_for_thaw, app, wire)
 
 
-def warm_up():
+def warm_up() -> None:
     """Talk to our own kernel through its sockets, as Jupyter does."""
-    from jupyter_client import BlockingKernelClient
+    from jupyter_client.blocking.client import BlockingKernelClient
 
     client = BlockingKernelClient()
-    client.load_connection_info({"ip": "127.0.0.1", "transport": "tcp", "key": b"until the thaw", **PORTS})
+    connection: Any = {"ip": "127.0.0.1", "transport": "tcp", "key": b"until the thaw", **PORTS}
+    client.load_connection_info(connection)
     client.start_channels()
     client.wait_for_ready(timeout=120)
 
-    def watch(message):
+    def watch(message: Request) -> None:
         if message["msg_type"] == "error":
             raise RuntimeError("\n".join(message["content"]["traceback"]))
 
@@ -132,7 +140,8 @@ def warm_up():
     client.stop_channels()
 
 
-def wait_for_thaw(app, wire):
+def wait_for_thaw(app: Any, wire: Wire) -> None:
+    """Say that the machine can be frozen; go on, thawed, as what the request on the wire asks for."""
     app.shell.reset(new_session=False)
     app.shell.execution_count = 1
     # What is alive now is never looked at by the collector again: its pages stay shared with the template.
@@ -153,7 +162,7 @@ def wait_for_thaw(app, wire):
         limit_memory()
 
 
-def become(request):
+def become(request: Request) -> None:
     """Take from the thaw what a copy of a frozen machine must not share or cannot know."""
     time.clock_settime_ns(time.CLOCK_REALTIME, request["time_ns"])
     reseed(base64.b64decode(request["seed"]))
@@ -169,29 +178,32 @@ def become(request):
     os.chdir(request["directory"])
 
 
-def say_in_first_cell(shell, text):
-    def say(info):
+def say_in_first_cell(shell: Any, text: str) -> None:
+    """Have the next cell that runs print a text first."""
+
+    def say(info: object) -> None:
         shell.events.unregister("pre_run_cell", say)
         print(text, file=sys.stderr, flush=True)
 
     shell.events.register("pre_run_cell", say)
 
 
-def limit_memory():
+def limit_memory() -> None:
     """Have Python raise MemoryError before the kernel, out of pages, kills it; RLIMIT_DATA in getrlimit(2)."""
 
-    def kilobytes(path, name):
+    def kilobytes(path: str, name: str) -> int:
         return next(int(line.split()[1]) for line in open(path) if line.startswith(name))
 
     room = kilobytes("/proc/self/status", "VmData:") + kilobytes("/proc/meminfo", "MemAvailable:") * 9 // 10
     resource.setrlimit(resource.RLIMIT_DATA, (room * 1024, resource.RLIM_INFINITY))
 
 
-def mount(*arguments):
+def mount(*arguments: str) -> None:
+    """Mount a file system, with arguments of the program mount."""
     subprocess.run(["mount", *arguments], check=True)
 
 
-def reseed(seed: bytes):
+def reseed(seed: bytes) -> None:
     """Give the kernel's and Python's random number generators bytes that no other copy has; see random(4)."""
     RNDADDENTROPY, RNDRESEEDCRNG = 0x40085203, 0x5207
     with open("/dev/random", "wb") as device:
@@ -201,13 +213,14 @@ def reseed(seed: bytes):
     sys.modules["numpy"].random.seed()
 
 
-def run(command, wire):
+def run(command: list[str], wire: Wire) -> None:
     """Run a command, send what it prints while it runs and then its exit status, and end the machine."""
     lock = threading.Lock()
     # A kernel ignores SIGINT between its cells, and a child would inherit that.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    def relay(pipe, name):
+    def relay(pipe: IO[bytes] | None, name: str) -> None:
+        assert pipe
         while data := os.read(pipe.fileno(), 1 << 16):
             with lock:
                 send(wire, **{name: base64.b64encode(data).decode()})

@@ -1,10 +1,10 @@
 """The virtual machine's disk: a stock Debian with BCC, kernel headers and the locked Python packages.
 
 mmdebstrap makes the root file system, as root or, without root, in a user namespace; pip gathers the Python packages on
-this side, so that the network settings of this machine apply; mke2fs puts both into an ext4 image, and qemu-img packs it.
+this side, so that the network settings of this machine apply; mke2fs puts both into an image, and qemu-img packs it.
 
-The machine is the same on every computer, a Raspberry Pi too: emulating its processor is QEMU's job. Where this computer's
-is another, Linux runs the programs that are called while Debian is installed through qemu-user (binfmt_misc).
+The machine is the same on every computer, a Raspberry Pi too: emulating its processor is QEMU's job. Where this
+computer's is another, Linux runs the programs that are called while Debian is installed by qemu-user (binfmt_misc).
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import LabError, cache, causes, requirements, setup
+from .building import Changed, Say, building
 
 INIT = Path(__file__).with_name("init.sh")
 PRECOMPILE = Path(__file__).with_name("precompile.py")
@@ -84,7 +85,8 @@ ln -s /usr/lib/python3/dist-packages/bcc "$1"/opt/lab/lib/python3.*/site-package
 COMPILE = 'chroot "$1" /opt/lab/bin/python -m compileall -q -j2 /opt/lab/lib /usr/lib/python3/dist-packages/bcc || true'
 
 # Programs compile without this too, ten times more slowly.
-QUICK = """cd "$1/tmp" && clang=$(chroot "$1" dpkg-query -W -f '${Package}' 'libclang-cpp[0-9]*' | sed s/libclang-cpp/clang-/)
+QUICK = """cd "$1/tmp" &&
+    clang=$(chroot "$1" dpkg-query -W -f '${Package}' 'libclang-cpp[0-9]*' | sed s/libclang-cpp/clang-/)
 APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get download "$clang" libc6-dev &&
     for package in *.deb; do dpkg-deb -x "$package" tools || exit; done &&
     chroot "$1" python3 /tmp/precompile.py /tmp/tools || echo "SLOW: $clang"
@@ -117,7 +119,11 @@ def initrd(suite: str) -> str:
 
 
 def target(suite: str) -> Path:
-    """Return where the image of a Debian release is or will be. Raises LabError for an unknown release."""
+    """Return where the image of a Debian release is or will be.
+
+    Raises:
+        LabError: the lab does not know this release.
+    """
     if suite not in SUITES:
         raise LabError(f"The lab knows no Debian release named {suite!r}.", f"It knows {', '.join(SUITES)}.")
     steps = pip(suite, Path("work")), mmdebstrap(suite, Path("work"), Path("here")), pack(Path("work"))
@@ -126,19 +132,21 @@ def target(suite: str) -> Path:
     return cache.directory() / f"image-{suite}-{made_of}"
 
 
-def ensure(suite: str = DEFAULT_SUITE, say=print) -> Path:
+def ensure(suite: str = DEFAULT_SUITE, say: Say = print) -> Path:
     """Return a directory with ``disk.qcow2``, ``vmlinuz`` and ``initrd`` of a Debian release, built if it is missing.
 
-    Raises LabError for an unknown release, a missing program, a failed download or a full disk.
+    Raises:
+        LabError: an unknown release, a missing program, or a failed download.
+        Changed: the course does so meanwhile.
     """
-    place = target(suite)
-    if not place.exists():
-        with cache.building(place, say) as scratch:
+    directory = target(suite)
+    if not directory.exists():
+        with building(directory, say) as scratch:
             if scratch:
                 build(scratch, suite, say)
-                if target(suite) != place:
-                    raise cache.changed()
-    return place
+                if target(suite) != directory:
+                    raise Changed()
+    return directory
 
 
 def pip(suite: str, work: Path) -> list[str]:
@@ -152,7 +160,7 @@ def pip(suite: str, work: Path) -> list[str]:
 
 
 def mmdebstrap(suite: str, scratch: Path, here: Path) -> list[str]:
-    """Return the command that makes the root file system, with files from *here*, and puts kernel and initrd into *scratch*.
+    """Return the command that makes the root file system, with files from *here*; kernel and initrd go to *scratch*.
 
     $LAB_SITE and $LAB_DISK are the numbers of open files: an archive to read, and the disk's image to write.
     """
@@ -195,7 +203,12 @@ def pack(scratch: Path) -> list[str]:
     return ["qemu-img", "convert", *form, f"{scratch}/disk.ext4", f"{scratch}/disk.qcow2"]
 
 
-def build(scratch: Path, suite: str, say) -> None:
+def build(scratch: Path, suite: str, say: Say) -> None:
+    """Make the image of a Debian release in the directory *scratch*.
+
+    Raises:
+        LabError: a program is missing, or a download fails.
+    """
     for program, package in {"mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs", "qemu-img": "qemu-utils"}.items():
         if not shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
             raise LabError(f"{program} is missing.", f"Install it: sudo apt-get install {package}")
@@ -226,9 +239,18 @@ def build(scratch: Path, suite: str, say) -> None:
     (scratch / "disk.ext4").unlink()
 
 
-def gather(suite: str, place: Path, writing: int) -> None:
-    """Write a tar archive of the VM's Python packages to the pipe *writing*, and close it. Raises LabError."""
-    with open(writing, "wb") as pipe, tempfile.TemporaryDirectory(dir=place) as work:
+def gather(suite: str, scratch: Path, writing: int) -> None:
+    """Write a tar archive of the VM's Python packages to a pipe, and close it.
+
+    Args:
+        suite: The Debian release.
+        scratch: A directory on a disk with room for the packages.
+        writing: The file descriptor of the pipe's end.
+
+    Raises:
+        LabError: they cannot be downloaded.
+    """
+    with open(writing, "wb") as pipe, tempfile.TemporaryDirectory(dir=scratch) as work:
         site = Path(work, "site")
         Path(work, "requirements.txt").write_text(requirements.for_guest(SUITES[suite]))
         causes.run([sys.executable, "-m", "pip", *pip(suite, Path(work))], "pip could not gather the Python packages")

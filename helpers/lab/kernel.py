@@ -4,15 +4,22 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from . import LabError, cache, choose
 
 
 def main(connection_file: str) -> int:
+    """Return the exit status for Jupyter of the kernel that this process is until it is shut down.
+
+    Args:
+        connection_file: Where Jupyter has written a key and five ports or sockets; see "Connection files" in
+            jupyter_client's documentation.
+    """
     # Jupyter may be gone already, and this process have another parent.
     jupyter = int(os.environ.get("JPY_PARENT_PID") or os.getppid())
     try:
-        if choose.place() == "host":
+        if choose.mode() == "host":
             return host(connection_file)
         from . import session
 
@@ -26,7 +33,7 @@ def main(connection_file: str) -> int:
 
 
 def host(connection_file: str) -> int:
-    """Be an ordinary IPython kernel on this machine, with the helpers at hand."""
+    """Return 0 when the IPython kernel that this process is, with the helpers at hand, has been shut down."""
     from ipykernel.kernelapp import IPKernelApp
 
     os.environ["EBPF_LAB"] = "host"
@@ -36,7 +43,7 @@ def host(connection_file: str) -> int:
 
 
 def explain(connection_file: str, error: LabError) -> int:
-    """Be a kernel that answers every cell with what is wrong: the notebook is where the learner looks."""
+    """Return 1 when the kernel that this process is has been shut down: it answers every cell with what is wrong."""
     from ipykernel.kernelapp import IPKernelApp
     from ipykernel.kernelbase import Kernel
     from zmq import ZMQError
@@ -47,17 +54,17 @@ def explain(connection_file: str, error: LabError) -> int:
         banner = str(error)
         language_info = {"name": "python", "mimetype": "text/x-python", "file_extension": ".py"}
 
-        def do_execute(self, code, silent, store_history=True, user_expressions=None, allow_stdin=False, **_):
+        async def do_execute(self, code: str, silent: bool, *_: Any, **__: Any) -> dict[str, Any]:
             text = f"{error} Then restart this kernel (\N{CLOCKWISE OPEN CIRCLE ARROW})."
             reply = {"ename": "LabError", "evalue": text, "traceback": [text]}
             if not silent:
-                self.send_response(self.iopub_socket, "error", reply)
+                self.send_response(self.iopub_socket, "error", reply)  # type: ignore[no-untyped-call]
             return {"status": "error", "execution_count": self.execution_count, **reply}
 
     try:
         IPKernelApp.launch_instance(argv=["-f", connection_file], kernel_class=Explanation)
     except ZMQError:
-        # Its port is taken. Jupyter starts a kernel that has ended again, with other ports; ZeroMQ would never let us end.
+        # Its port is taken. Jupyter starts a kernel that has ended again, with other ports; ZeroMQ would never end.
         os._exit(1)
     return 1
 

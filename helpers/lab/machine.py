@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39  # <linux/capability.h>
 FIRST_PID_NAMESPACE = "pid:[4026531836]"  # PID_NS_INIT_INO, <linux/nsfs.h>: the same on every kernel
-TRACEFS = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
 
 
 class Check(NamedTuple):
@@ -30,16 +29,16 @@ class Check(NamedTuple):
     needed: bool = True
 
 
-class Report(tuple):
+class Report(tuple[Check, ...]):
     """All checks, in reading order. `str()` is for terminals; notebooks show a table."""
 
     @property
-    def missing(self):
+    def missing(self) -> list[Check]:
         """The needed checks that failed."""
         return [check for check in self if check.needed and not check.ok]
 
     @property
-    def summary(self):
+    def summary(self) -> str:
         """One sentence: can this machine run the course's programs?"""
         if not self.missing:
             return "This machine can run every program of the course."
@@ -49,7 +48,7 @@ class Report(tuple):
             "The lab can bring a small virtual machine of its own:  EBPF_LAB=vm make lab"
         )
 
-    def __str__(self):
+    def __str__(self) -> str:
         width = max(len(check.name) for check in self)
         lines = []
         for check in self:
@@ -59,7 +58,7 @@ class Report(tuple):
 
     __repr__ = __str__
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         # No colours of our own: the text keeps those of the page, light or dark.
         cell = '<td style="text-align: left; vertical-align: top; white-space: normal">'
         last = cell.replace("normal", "normal; overflow-wrap: anywhere")
@@ -73,7 +72,7 @@ class Report(tuple):
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table><p>{html.escape(self.summary)}</p>"
 
 
-def report(root="/"):
+def report(root: str | Path = "/") -> Report:
     """Return a `Report` on this machine.
 
     >>> print(report())
@@ -81,13 +80,13 @@ def report(root="/"):
     yes  user          root, with CAP_SYS_ADMIN
     ...
     """
-    root = Path(root)
+    tree = Path(root)
     return Report(
-        check(root) for check in (kernel, user, pids, bpf, kprobes, tracepoints, tracefs, headers, lockdown, bcc, btf)
+        check(tree) for check in (kernel, user, pids, bpf, kprobes, tracepoints, tracefs, headers, lockdown, bcc, btf)
     )
 
 
-def missing_for_kprobes(root="/"):
+def missing_for_kprobes(root: str | Path = "/") -> list[Check]:
     """Return what keeps the course's programs from working here: a list of `Check`, empty when nothing does.
 
     >>> [check.name for check in missing_for_kprobes()]
@@ -96,8 +95,8 @@ def missing_for_kprobes(root="/"):
     return report(root).missing
 
 
-def kernel(root):
-    """Release of the running kernel, proc_sys_kernel(5). Perf buffers count lost events since Linux 6.0."""
+def kernel(root: Path) -> Check:
+    """Return the running kernel's release, proc_sys_kernel(5); perf buffers count lost events since 6.0."""
     release = _read(root / "proc/sys/kernel/osrelease")
     version = tuple(int("".join(filter(str.isdigit, part)) or 0) for part in release.split("-")[0].split(".")[:2])
     found = f"Linux {release or '(unknown)'} on {platform.machine()}"
@@ -113,8 +112,8 @@ def kernel(root):
     return Check("kernel", False, found + ", and the course needs 6.0 or later", _ANOTHER_KERNEL)
 
 
-def user(root):
-    """Who we are and what we may do: effective user and capabilities, from proc_pid_status(5), capabilities(7)."""
+def user(root: Path) -> Check:
+    """Return who we are and what we may do: user and capabilities, from proc_pid_status(5), capabilities(7)."""
     status = dict(line.split(":", 1) for line in _read(root / "proc/self/status").splitlines() if ":" in line)
     uid = int(status.get("Uid", "0 65534").split()[1])
     effective = int(status.get("CapEff", "0"), 16)
@@ -131,8 +130,8 @@ def user(root):
     return Check("user", True, who)
 
 
-def pids(root):
-    """Whether BPF programs, which see the numbers of the first PID namespace, see ours: pid_namespaces(7)."""
+def pids(root: Path) -> Check:
+    """Return whether BPF programs, which see the numbers of the first PID namespace, see ours: pid_namespaces(7)."""
     try:
         namespace = os.readlink(root / "proc/self/ns/pid")
     except OSError:  # a kernel without namespaces numbers processes once
@@ -147,22 +146,22 @@ def pids(root):
     )
 
 
-def bpf(root):
-    """The bpf(2) system call: its sysctl file exists where the kernel has it."""
+def bpf(root: Path) -> Check:
+    """Return whether the kernel has the system call of BPF: its sysctl file exists then."""
     if (root / "proc/sys/kernel/unprivileged_bpf_disabled").exists():
         return Check("bpf()", True, "the kernel has the system call")
     return Check("bpf()", False, "the kernel has no such system call (CONFIG_BPF_SYSCALL)", _ANOTHER_KERNEL)
 
 
-def kprobes(root):
-    """Kernel probes: perf_event_open(2) has a "kprobe" device, or tracefs the file kprobe_events."""
+def kprobes(root: Path) -> Check:
+    """Return whether there are kernel probes: perf_event_open(2) has a device for them, or tracefs kprobe_events."""
     if (root / "sys/bus/event_source/devices/kprobe").exists() or _in_tracefs(root, "kprobe_events"):
         return Check("kprobes", True, "almost any kernel function can be probed")
     return Check("kprobes", False, "this kernel was built without them (CONFIG_KPROBE_EVENTS)", _ANOTHER_KERNEL)
 
 
-def tracepoints(root):
-    """Static tracepoints: perf_event_open(2) has a "tracepoint" device."""
+def tracepoints(root: Path) -> Check:
+    """Return whether there are static tracepoints: perf_event_open(2) has a "tracepoint" device."""
     if not (root / "sys/bus/event_source/devices/tracepoint").exists():
         return Check(
             "tracepoints",
@@ -175,19 +174,15 @@ def tracepoints(root):
     return Check("tracepoints", True, "yes, also for system calls" if systems else "yes", needed=False)
 
 
-def tracefs(root):
-    """The file system where trace_pipe lives: kernel documentation, trace/ftrace."""
-    mounts = [line.split()[1:3] for line in _read(root / "proc/self/mounts").splitlines() if line.count(" ") > 2]
-    places = ["/" + place for place in TRACEFS if ["/" + place, "tracefs"] in mounts]
-    if places:
-        return Check("tracefs", True, f"mounted at {places[0]}")
-    if _in_tracefs(root, "trace_pipe"):  # debugfs mounts it when somebody looks
-        return Check("tracefs", True, "mounted below /sys/kernel/debug")
+def tracefs(root: Path) -> Check:
+    """Return where the file system lies in which trace_pipe lives: kernel documentation, trace/ftrace."""
+    if directory := _tracefs(root):
+        return Check("tracefs", True, f"mounted at /{directory.relative_to(root)}")
     return Check("tracefs", False, "not mounted", "sudo mount -t tracefs tracefs /sys/kernel/tracing")
 
 
-def headers(root):
-    """Kernel headers for this release, which BCC hands to its compiler: /lib/modules/…/build or kheaders."""
+def headers(root: Path) -> Check:
+    """Return where this release's headers are, which BCC hands to its compiler: /lib/modules/…/build or kheaders."""
     release = _read(root / "proc/sys/kernel/osrelease")
     build = root / "lib/modules" / release / "build"
     if (build / "include").is_dir():
@@ -198,8 +193,8 @@ def headers(root):
     return Check("headers", False, found, _install(f"linux-headers-{release}", "kernel-devel", "linux-headers"))
 
 
-def lockdown(root):
-    """Kernel lockdown, kernel_lockdown(7): at "confidentiality" it forbids kprobes, tracefs and reads by BPF."""
+def lockdown(root: Path) -> Check:
+    """Return kernel_lockdown(7)'s mode: at "confidentiality" it forbids kprobes, tracefs and reads by BPF."""
     mode = _read(root / "sys/kernel/security/lockdown").partition("[")[2].partition("]")[0]
     if mode == "confidentiality":
         return Check(
@@ -211,10 +206,10 @@ def lockdown(root):
     return Check("lockdown", True, "integrity, which allows tracing" if mode == "integrity" else "not in force")
 
 
-def bcc(root):
-    """The Python package `bcc` of the BPF Compiler Collection, looked for where this Python would import it from."""
-    places = [root / entry.lstrip("/") / "bcc" for entry in sys.path if entry]
-    package = next((place for place in places if (place / "__init__.py").exists()), None)
+def bcc(root: Path) -> Check:
+    """Return where the BPF Compiler Collection's package `bcc` is, from which this Python would import it."""
+    candidates = [root / entry.lstrip("/") / "bcc" for entry in sys.path if entry]
+    package = next((path for path in candidates if (path / "__init__.py").exists()), None)
     install = _install("python3-bpfcc", "python3-bcc", "python-bcc")
     if package is None:
         return Check("BCC", False, "this Python cannot import bcc", install)
@@ -229,8 +224,8 @@ def bcc(root):
     return Check("BCC", True, f"{version} in {package}")
 
 
-def btf(root):
-    """The kernel's type information: kernel documentation, bpf/btf."""
+def btf(root: Path) -> Check:
+    """Return where the kernel's type information is: kernel documentation, bpf/btf."""
     if (root / "sys/kernel/btf/vmlinux").exists():
         return Check("BTF", True, "/sys/kernel/btf/vmlinux", needed=False)
     return Check(
@@ -242,7 +237,7 @@ def btf(root):
     )
 
 
-def _install(debian, fedora, arch):
+def _install(debian: str, fedora: str, arch: str) -> str:
     return f"sudo apt install {debian}   (Fedora: {fedora}; Arch: {arch})"
 
 
@@ -253,22 +248,33 @@ _ANOTHER_KERNEL = (
 )
 
 
-def _in_tracefs(root, name):
-    """Is `name` in tracefs? Only root may look, so for others the answer is no."""
-    for place in TRACEFS:
-        try:
-            if (root / place / name).exists():
-                return True
-        except PermissionError:
-            continue
-    return False
+def _tracefs(root: Path) -> Path | None:
+    """Return where tracefs is mounted, or None; below debugfs it is mounted when somebody looks."""
+    mounts = [line.split()[1:3] for line in _read(root / "proc/self/mounts").splitlines() if line.count(" ") > 2]
+    for name in ("sys/kernel/tracing", "sys/kernel/debug/tracing"):
+        if [f"/{name}", "tracefs"] in mounts or _exists(root / name / "trace_pipe"):
+            return root / name
+    return None
 
 
-def _mark(check):
+def _in_tracefs(root: Path, name: str) -> bool:
+    directory = _tracefs(root)
+    return directory is not None and _exists(directory / name)
+
+
+def _exists(path: Path) -> bool:
+    """Return whether a file is there; only root may look into tracefs, so for others the answer is no."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
+
+
+def _mark(check: Check) -> str:
     return "yes" if check.ok else "NO" if check.needed else "no"
 
 
-def _read(path):
+def _read(path: Path) -> str:
     try:
         return path.read_text().strip()
     except OSError:

@@ -2,10 +2,11 @@
 
     python3 precompile.py TOOLS
 
-BCC parses its own headers and those of the kernel three times for each BPF(…). Here a clang of the very version that is inside
-BCC leaves its state after them in files below /usr/local/lib/bcc, and compiles libbcc.c, which stands in front of BCC's
-library and has it use them. TOOLS is a folder with that clang and the headers of the C library, which nobody needs later.
-It ends with an error, and nothing left behind, where programs do not compile to the same code with and without.
+BCC parses its own headers and those of the kernel three times for each BPF(…). Here a clang of the very version that is
+inside BCC leaves its state after them in files below /usr/local/lib/bcc, and compiles libbcc.c, which stands in front
+of BCC's library and has it use them. TOOLS is a folder with that clang and the headers of the C library, which nobody
+needs later. It ends with an error, and nothing left behind, where programs do not compile to the same code with and
+without.
 """
 
 import contextlib
@@ -43,9 +44,9 @@ EMBEDDED = {
 }
 
 # Clang makes the names of headers absolute in what it leaves, and so in messages, unless it cannot tell where it is.
-LOST = "int *__errno_location(void);\nchar *getcwd(char *path, unsigned long size) { *__errno_location() = 2; return 0; }\n"
+LOST = "int *__errno_location(void); char *getcwd(char *path, unsigned long n) { *__errno_location() = 2; return 0; }\n"
 
-# Where clang pastes two tokens into one it numbers the lines of a scratch space of its own, and messages tell the number.
+# Where clang pastes two tokens into one it numbers the lines of a scratch space of its own, and messages tell them.
 PASTE = "#define NO(name) name##_t\nNO(nothing) f;\n"
 HELLO = 'int f(void *ctx) { bpf_trace_printk("%d", bpf_get_smp_processor_id()); return 0; }\n'
 
@@ -71,7 +72,8 @@ os.write(stdout, json.dumps(done).encode())
 """
 
 
-def main(tools: Path):
+def main(tools: Path) -> None:
+    """Precompile headers with the clang in the directory *tools*, prove that they change nothing, or leave nothing."""
     clang = next(tools.glob("usr/lib/llvm-*/bin/clang"))
     kernel = next(path for path in Path("/lib/modules").iterdir() if not path.is_symlink())
     folder = FOLDER / kernel.name
@@ -85,7 +87,7 @@ def main(tools: Path):
             for header in HEADERS:
                 source = folder / (header or "bcc")
                 source.parent.mkdir(parents=True, exist_ok=True)
-                source.write_text(include(header))
+                source.write_text(_include(header))
                 source.with_name(f"{source.name}.pastes").touch()
                 precompile(clang, lost, flags, kernel, source, library)
             build_front(clang, tools, library)
@@ -113,7 +115,7 @@ def booted(path: Path) -> Iterator[None]:
 
 
 def write_embedded(library: Path) -> dict[str, str]:
-    """Write BCC's headers into files; return where those are that BCC's folders stand for."""
+    """Return where the files are, written here, that BCC's folders stand for."""
     parts = library.read_bytes().split(b"\0")
     for name, mark in EMBEDDED.items():
         # Numbers may come right before a text.
@@ -138,11 +140,21 @@ def frontend_flags(kernel: Path, own: dict[str, str]) -> list[str]:
     return line[: line.index(" -o ")].split()[1:]
 
 
-def precompile(clang: Path, lost: Path, flags: list[str], kernel: Path, source: Path, library: Path):
+def precompile(clang: Path, lost: Path, flags: list[str], kernel: Path, source: Path, library: Path) -> None:
     """Make a precompiled header beside its source, and a list of what it was made from."""
     made, rules = source.with_name(f"{source.name}.pch"), source.with_name(f"{source.name}.d")
     root = kernel / "source"
-    emit = ["-emit-pch", "-fno-pch-timestamp", "-o", made, "-dependency-file", rules, "-MT", "it", "-sys-header-deps"]
+    emit: list[str | Path] = [
+        "-emit-pch",
+        "-fno-pch-timestamp",
+        "-o",
+        made,
+        "-dependency-file",
+        rules,
+        "-MT",
+        "it",
+        "-sys-header-deps",
+    ]
     environment = {"PATH": os.environ["PATH"], "LD_PRELOAD": str(lost)}
     subprocess.run([clang, *flags, *emit, "-x", "c", source], cwd=root, check=True, env=environment)
     used = [root / name for name in rules.read_text().replace("\\\n", "").split()[1:]]
@@ -160,24 +172,33 @@ def precompile(clang: Path, lost: Path, flags: list[str], kernel: Path, source: 
 
 
 def build(clang: Path, tools: Path, target: Path, *arguments: str | Path, input: str = "") -> Path:
-    """Compile a shared library."""
+    """Return the shared library *target*, compiled."""
     linker, compiler = next(Path("/usr/bin").glob("*-linux-gnu-ld")), next(Path("/usr/lib/gcc").glob("*/*/include"))
-    command = [clang, f"--ld-path={linker}", "-shared", "-fPIC", "-O2", "-Wall", "-nostdlib", f"--sysroot={tools}"]
+    command: list[str | Path] = [
+        clang,
+        f"--ld-path={linker}",
+        "-shared",
+        "-fPIC",
+        "-O2",
+        "-Wall",
+        "-nostdlib",
+        f"--sysroot={tools}",
+    ]
     command += ["-isystem", compiler]
     subprocess.run([*command, "-o", target, *arguments], input=input, text=True, check=True)
     return target
 
 
-def build_front(clang: Path, tools: Path, library: Path):
+def build_front(clang: Path, tools: Path, library: Path) -> None:
     """Compile libbcc.c into a library that needs Debian's libbcc, by its path, and is found before it."""
     stand_in = build(clang, tools, tools / "libbcc.so", f"-Wl,-soname,{library}", "-x", "c", "-")
-    places = f'-DLIBBCC="{library}"', f'-DFOLDER="{FOLDER}"'
+    paths = f'-DLIBBCC="{library}"', f'-DFOLDER="{FOLDER}"'
     libraries = "-Wl,--no-as-needed", stand_in, library.with_name("libc.so.6")
-    build(clang, tools, FRONT, *places, Path(__file__).with_name("libbcc.c"), *libraries)
+    build(clang, tools, FRONT, *paths, Path(__file__).with_name("libbcc.c"), *libraries)
 
 
-def tried(library: Path, texts: list[str]) -> list[tuple[str, str, str]]:
-    """Compile texts with a library: for each the precompiled header used, the code, and what was said."""
+def tried(library: Path, texts: list[str]) -> list[list[str]]:
+    """Return of texts compiled with a library: the precompiled header used, the code, and what was said."""
     environment = {**os.environ, "LD_LIBRARY_PATH": str(library.parent)}
     told = subprocess.run(
         [sys.executable, "-c", TRY],
@@ -187,16 +208,20 @@ def tried(library: Path, texts: list[str]) -> list[tuple[str, str, str]]:
         text=True,
         check=True,
     ).stdout
-    return [tuple(outcome) for outcome in json.loads(told)]
+    return json.loads(told)  # type: ignore[no-any-return]
 
 
-def prove(folder: Path, library: Path):
-    """Raise AssertionError unless programs come out the same with precompiled headers and without."""
-    texts = [include(header) + text for header in HEADERS for text in (PASTE, HELLO)]
+def prove(folder: Path, library: Path) -> None:
+    """Make sure that programs come out the same with precompiled headers and without.
+
+    Raises:
+        AssertionError: one does not.
+    """
+    texts = [_include(header) + text for header in HEADERS for text in (PASTE, HELLO)]
     stock = tried(library, texts)
     # Let clang paste as often as it would have without.
     for header, text, outcome in zip(HEADERS, texts[::2], stock[::2], strict=True):
-        more = line_of_paste(outcome) - line_of_paste(tried(FRONT, [text])[0])
+        more = _line_of_paste(outcome) - _line_of_paste(tried(FRONT, [text])[0])
         lines = [
             "#define __LAB_PASTE(a, b) a##b",
             *["#if __LAB_PASTE(a, b)", "#endif"] * more,
@@ -204,16 +229,16 @@ def prove(folder: Path, library: Path):
             "",
         ]
         (folder / f"{header or 'bcc'}.pastes").write_text("\n".join(lines))
-    for (_, *stock), (used, *ours) in zip(stock, tried(FRONT, texts), strict=True):
+    for (_, *before), (used, *ours) in zip(stock, tried(FRONT, texts), strict=True):
         assert used, f"nothing precompiled is used: {ours}"
-        assert ours == stock, f"with precompiled headers: {ours}, without: {stock}"
+        assert ours == before, f"with precompiled headers: {ours}, without: {before}"
 
 
-def line_of_paste(outcome: tuple[str, str, str]) -> int:
-    return int(re.search(r"<scratch space>:(\d+)", outcome[2])[1])
+def _line_of_paste(outcome: list[str]) -> int:
+    return int(re.findall(r"<scratch space>:(\d+)", outcome[2])[0])
 
 
-def include(header: str) -> str:
+def _include(header: str) -> str:
     return f"#include <{header}>\n" if header else ""
 
 

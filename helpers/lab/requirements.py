@@ -1,47 +1,54 @@
-"""The parts of the locked Python requirements: what the VM needs, and what this machine does."""
+"""The locks of the lists of Python packages in pyproject.toml: each list has a file in binder/requirements."""
 
-import re
 import tomllib
 from pathlib import Path
 
 # pip's own copy is there before any package is.
-from pip._vendor.packaging.markers import Marker
+from pip._vendor.packaging.requirements import Requirement
 
 from . import LabError
 from .cache import PROJECT
 
-LOCK, PYPROJECT = PROJECT / "binder/requirements.txt", PROJECT / "pyproject.toml"
+LOCKS, PYPROJECT = PROJECT / "binder/requirements", PROJECT / "pyproject.toml"
+GUEST = ("dependencies", "test")  # what a notebook imports, and the tests that run in the VM
 
 
-def for_guest(python: str, **files: Path) -> str:
-    """Return the lock's lines for what a notebook imports and for the tests that run in the VM; see `locked`."""
-    return locked(f"{python}.9", ["dependencies", "test"], **files)
+def lock(name: str) -> Path:
+    """Return the lock of a list in pyproject.toml, such as "lab" or "dependencies", for pip's option --requirement.
 
-
-def locked(python: str, lists: list[str], lock: Path = LOCK, pyproject: Path = PYPROJECT) -> str:
-    """Return the lock's lines, hashes included, for some of the lists in pyproject.toml; "dependencies" is one of them.
-
-    *python* is a version such as "3.13.5": for the guest pip would judge the lock's markers by its own instead.
-    The lock names for each package which others asked for it ("# via"), and that is followed backwards.
+    Raises:
+        LabError: the list names a package that the lock does not have.
     """
-    blocks, wanted_by = {}, {}
-    for block in re.split(r"\n(?=[a-z])", re.sub(r"^#.*\n", "", lock.read_text(), flags=re.M)):
-        head = re.match(r"(\S+?)==(\S+)(?: ; (.*?))? \\\n", block)
-        if head:
-            name, version, marker = head.groups()
-            environment = {"python_version": ".".join(python.split(".")[:2]), "python_full_version": python}
-            if marker is None or Marker(marker).evaluate(environment):
-                hashes = re.findall(r"--hash=\S+", block)
-                blocks[name] = f"{name}=={version} " + " ".join(hashes)
-                wanted_by[name] = set(re.findall(r"^    #(?: via|  ) +([\w.-]+)", block, flags=re.M))
+    content = tomllib.loads(PYPROJECT.read_text())
+    lists = {"dependencies": content["project"]["dependencies"], **content["dependency-groups"]}
+    file = LOCKS / f"{name}.txt"
+    if missing := set(lists[name]) - {requirement.name for requirement, _ in _locked(file)}:
+        raise LabError(f"{file.name} does not lock {', '.join(sorted(missing))}.", "Lock it: make lock")
+    return file
 
-    project = tomllib.loads(pyproject.read_text())["project"]
-    all_lists = project["optional-dependencies"] | {"dependencies": project["dependencies"]}
-    wanted = {name for each in lists for name in all_lists[each]}
-    missing = wanted - blocks.keys()
-    if missing:
-        names = ", ".join(sorted(missing))
-        raise LabError(f"{lock.name} does not lock {names}.", "Its first lines say how to make it anew.")
-    while more := {name for name in blocks.keys() - wanted if wanted_by[name] & wanted}:
-        wanted |= more
-    return "\n".join(blocks[name] for name in sorted(wanted)) + "\n"
+
+def for_guest(python: str) -> str:
+    """Return what the VM needs as lines for pip, hashes included, without markers.
+
+    Pip would judge the markers by the Python and the processor that it runs on instead.
+
+    Args:
+        python: The guest's Python, such as "3.13".
+
+    Raises:
+        LabError: see `lock`.
+    """
+    guest = {"python_version": python, "python_full_version": f"{python}.9", "platform_machine": "x86_64"}
+    lines = {
+        requirement.name: f"{requirement.name}{requirement.specifier} {hashes}"
+        for name in GUEST
+        for requirement, hashes in _locked(lock(name))
+        if requirement.marker is None or requirement.marker.evaluate(guest)
+    }
+    return "\n".join(lines[name] for name in sorted(lines)) + "\n"
+
+
+def _locked(file: Path) -> list[tuple[Requirement, str]]:
+    lines = (line for line in file.read_text().replace("\\\n", "").splitlines() if not line.startswith("#"))
+    parts = (line.partition("--hash") for line in lines)
+    return [(Requirement(head), " ".join((mark + hashes).split())) for head, mark, hashes in parts]

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from . import LabError, cache, sockets
 
@@ -18,7 +19,7 @@ FIRST = "notebooks/00_start_here.ipynb"
 
 
 def write_kernelspec(directory: Path) -> Path:
-    """Write the kernel `ebpf` of this checkout below a Jupyter data directory, and return its folder."""
+    """Return the folder of the kernel `ebpf` of this checkout, written below a Jupyter data directory."""
     folder = directory / "kernels/ebpf"
     spec = {
         "argv": [sys.executable, "-m", "helpers.lab.kernel", "{connection_file}"],
@@ -29,7 +30,7 @@ def write_kernelspec(directory: Path) -> Path:
         "env": {"PYTHONPATH": str(cache.PROJECT)},
         "metadata": {"debugger": True},
     }
-    write_json(folder / "kernel.json", spec)
+    _write_json(folder / "kernel.json", spec)
     return folder
 
 
@@ -55,15 +56,14 @@ WORKSPACE = {
         },
     },
 }
-SHORT = "/tmp"  # where the runtime files lie: the path of a Unix socket has room for 107 characters
-RUN = "first-ebpf-"  # begins the names of the directories with runtime files
-WORKSPACE_FILE = "default-37a8.jupyterlab-workspace"  # JupyterLab's name for the workspace of /lab
+RUNTIME_PARENT = "/tmp"  # where the runtime files lie: the path of a Unix socket has room for 107 characters
+RUNTIME_PREFIX = "first-ebpf-"  # begins the names of the directories with runtime files
 
 
-def options() -> dict[str, dict]:
+def options() -> dict[str, dict[str, object]]:
     """Return the configuration of the Jupyter server, by class."""
     return {
-        "ServerApp": {"root_dir": str(cache.desk())},
+        "ServerApp": {"root_dir": str(cache.notebook_dir())},
         # Nothing here asks the network for extensions or news.
         "LabApp": {"default_url": f"/lab/tree/{FIRST}", "extension_manager": "readonly"},
         # The learner's own Python kernel has neither root nor BCC: one name to choose, and it works.
@@ -76,23 +76,20 @@ def options() -> dict[str, dict]:
 
 
 def prepare() -> tuple[Path, dict[str, str]]:
-    """Write what Jupyter needs to find the kernel `ebpf`; return its directory and the environment that leads there.
+    """Return a new directory with what Jupyter needs to find the kernel `ebpf`, and the environment that leads there.
 
     The directory carries this process's number, and the next call removes it once there is no such process.
     """
-    for leftover in Path(SHORT).glob(f"{RUN}[0-9]*-*"):
+    for leftover in Path(RUNTIME_PARENT).glob(f"{RUNTIME_PREFIX}[0-9]*-*"):
         # Somebody else's server may just be ending, and its directory vanish.
         with contextlib.suppress(FileNotFoundError):
             ours = leftover.lstat().st_uid == os.geteuid()
-            if ours and not Path("/proc", leftover.name.removeprefix(RUN).partition("-")[0]).exists():
+            if ours and not Path("/proc", leftover.name.removeprefix(RUNTIME_PREFIX).partition("-")[0]).exists():
                 shutil.rmtree(leftover, ignore_errors=True)
-    directory = Path(tempfile.mkdtemp(prefix=f"{RUN}{os.getpid()}-", dir=SHORT))
-    workspaces = cache.own() / "first-ebpf-workspaces"
+    directory = Path(tempfile.mkdtemp(prefix=f"{RUNTIME_PREFIX}{os.getpid()}-", dir=RUNTIME_PARENT))
     write_kernelspec(directory / "data")
-    write_json(directory / "config/labconfig/default_setting_overrides.json", SETTINGS)
-    write_json(directory / "config/jupyter_server_config.json", options())
-    if not (workspaces / WORKSPACE_FILE).exists():
-        write_json(workspaces / WORKSPACE_FILE, WORKSPACE)
+    _write_json(directory / "config/labconfig/default_setting_overrides.json", SETTINGS)
+    _write_json(directory / "config/jupyter_server_config.json", options())
 
     def before(name: str, path: Path) -> str:
         return os.pathsep.join(filter(None, [str(path), os.environ.get(name)]))
@@ -102,19 +99,38 @@ def prepare() -> tuple[Path, dict[str, str]]:
         "JUPYTER_PATH": before("JUPYTER_PATH", directory / "data"),
         "JUPYTER_CONFIG_PATH": before("JUPYTER_CONFIG_PATH", directory / "config"),
         "JUPYTER_RUNTIME_DIR": str(directory / "runtime"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(workspaces),
+        "JUPYTERLAB_WORKSPACES_DIR": str(workspaces()),
         "EBPF_LAB_CACHE": str(cache.directory()),
     }
 
 
-def write_json(path: Path, content: dict) -> None:
+def _write_json(path: Path, content: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1))
 
 
+def workspaces() -> Path:
+    """Return the directory in which JupyterLab keeps its workspaces: what was open, and how it was arranged."""
+    return cache.own() / "first-ebpf-workspaces"
+
+
+def arrange() -> None:
+    """Write JupyterLab's first workspace, unless the learner has one already."""
+    # Not in the virtual machine, where the rest of this module runs too.
+    from jupyterlab_server.workspaces_handler import WorkspacesManager
+
+    manager = WorkspacesManager(str(workspaces()))
+    if not manager.load("default")["data"]:
+        manager.save("default", json.dumps(WORKSPACE))
+
+
 @contextlib.contextmanager
 def environment() -> Iterator[dict[str, str]]:
-    """Give the environment in which Jupyter finds the kernel `ebpf`, with runtime files of its own that end with it."""
+    """Give the environment in which Jupyter finds the kernel `ebpf`, with runtime files of its own that end with it.
+
+    Yields:
+        The names and values of its variables.
+    """
     directory, env = prepare()
     try:
         yield env
@@ -127,22 +143,25 @@ def environment() -> Iterator[dict[str, str]]:
             time.sleep(0.1)
 
 
-def become(command: list[str]) -> None:
+def become(command: list[str]) -> NoReturn:
     """Become a Jupyter server that somebody else starts (Binder, a hub, an editor), with the lab's kernel and settings.
 
-    Raises LabError when there is no such command.
+    Raises:
+        LabError: there is no such command.
     """
     # The command that belongs to this Python, before any other of that name.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     program = shutil.which(command[0], path=path)
     if program is None:
         raise LabError(f"There is no command {command[0]}.", "Name one of Jupyter's, such as jupyter-lab.")
+    arrange()
     _, env = prepare()
     os.execve(program, command, {**env, "PATH": path})
 
 
 def lab(arguments: list[str]) -> int:
-    """Run JupyterLab in the project until it ends; return its exit status."""
+    """Return JupyterLab's exit status, when it has ended."""
+    arrange()
     root = ["--allow-root", "--no-browser"] if os.geteuid() == 0 else []
     with environment() as env:
         server = subprocess.Popen(
@@ -157,7 +176,7 @@ def lab(arguments: list[str]) -> int:
             give_back()
 
 
-def give_back():
+def give_back() -> None:
     """After `sudo make lab`, give the files that root made in the checkout to the person who owns it."""
     if os.geteuid() != 0:
         return

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from . import LabError, cache, guest, sockets, template, vm
 
@@ -21,35 +22,41 @@ def suite() -> str:
     return os.environ.get("EBPF_LAB_SUITE") or image.DEFAULT_SUITE
 
 
-def thawed(parent: int, ports: dict[int, int] | None = None, **request) -> vm.VM:
-    """Return a thawed machine that has been told who it is for. Raises LabError when there is no sound template.
+def thawed(parent: int, ports: dict[int, int] | None = None, **request: Any) -> vm.VM:
+    """Return a thawed machine that has been told who it is for.
 
-    The machine ends with the process *parent*, this one's. *request* is sent on to the guest: the *key* of a Jupyter
-    connection, or the *command* to run.
+    Args:
+        parent: The parent of this process (its PID), with which the machine ends.
+        ports: Ports of 127.0.0.1, and those of the guest that they lead to.
+        **request: What is sent on to the guest: the *key* of a Jupyter connection, or the *command* to run.
+
+    Raises:
+        LabError: there is no sound template.
     """
-    place = template.find(suite())
-    if place is None:
+    built = template.find(suite())
+    if built is None:
         raise LabError("The lab's virtual machine is not built yet.", "In a terminal, run: make vm")
-    here, desk = Path.cwd(), cache.desk()
+    here, share = Path.cwd(), cache.notebook_dir()
     request |= {
-        "directory": str(here if here.is_relative_to(desk) else desk),
+        "directory": str(here if here.is_relative_to(share) else share),
         "environment": {"EBPF_LAB": "vm", **{name: os.environ[name] for name in PASSED_ON if name in os.environ}},
     }
-    accelerator, failed = template.check(place)["accelerator"], None
+    failed: LabError | None
+    accelerator, failed = template.check(built)["accelerator"], None
     try:
-        machine = template.thaw(place, desk, **request)
+        machine = template.thaw(built, share, **request)
     except LabError as error:
         if accelerator != "kvm" or isinstance(error, cache.Unusable):
             raise
         say(template.KVM_FAILED)
-        place = template.build(suite(), "tcg", say)
-        machine = template.thaw(place, desk, **request, news=template.KVM_FAILED)
+        built = template.build(suite(), "tcg", say)
+        machine = template.thaw(built, share, **request, news=template.KVM_FAILED)
         failed = error
     try:
         if failed:
             template.distrust_kvm(failed)
         stop_with_parent(machine, parent)
-        # Not before the guest has its key: what it says to a client that connects earlier is signed with the template's.
+        # Not before the guest has its key: what a client hears that connects earlier is signed with the template's.
         machine.forward(ports or {})
     except BaseException:
         machine.kill()
@@ -57,15 +64,21 @@ def thawed(parent: int, ports: dict[int, int] | None = None, **request) -> vm.VM
     return machine
 
 
-def say(text: str):
+def say(text: str) -> None:
+    """Print a sentence where a terminal, or Jupyter's log, shows it at once."""
     print(text, file=sys.stderr, flush=True)
 
 
-def kernel(connection: dict, parent: int) -> int:
-    """Be the kernel of one notebook until it is shut down or *parent* ends; return the exit status for Jupyter.
+def kernel(connection: dict[str, Any], parent: int) -> int:
+    """Be the kernel of one notebook until it is shut down or *parent* ends.
 
-    *connection* holds what Jupyter wrote into the connection file: a key and five ports on 127.0.0.1, or, where the
-    transport is "ipc", five Unix sockets.
+    Args:
+        connection: What Jupyter wrote into the connection file: a key and five ports on 127.0.0.1, or, where the
+            transport is "ipc", five Unix sockets.
+        parent: Jupyter's PID.
+
+    Returns:
+        The exit status for Jupyter.
     """
     files = connection["transport"] == "ipc"
     if files:
@@ -79,13 +92,13 @@ def kernel(connection: dict, parent: int) -> int:
         if message is None:
             print(f"The lab's virtual machine ended by itself. It said last:\n{machine.last_words()}", file=sys.stderr)
             return 1
-        return message["exit"]
+        return int(message["exit"])
 
 
-def stop_with_parent(machine: vm.VM, parent: int):
+def stop_with_parent(machine: vm.VM, parent: int) -> None:
     """End the machine when the process that started this one is gone, however it went."""
 
-    def watch():
+    def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
         machine.process.kill()
@@ -94,9 +107,13 @@ def stop_with_parent(machine: vm.VM, parent: int):
 
 
 def run(command: list[str], timeout: float | None = None) -> int:
-    """Run a command in the virtual machine, as root, and pass on what it prints; return its exit status.
+    """Run a command in the virtual machine, as root, and pass on what it prints.
 
-    Returns 124 when it takes longer than *timeout* seconds, as timeout(1) does.
+    Returns:
+        Its exit status, or 124 when it takes longer than *timeout* seconds, as timeout(1) does.
+
+    Raises:
+        LabError: the machine cannot be thawed, or has ended.
     """
     parent = os.getppid()
     with thawed(parent, command=command) as machine:
@@ -106,7 +123,7 @@ def run(command: list[str], timeout: float | None = None) -> int:
             clock.start()
         while message := machine.receive():
             if "exit" in message:
-                return message["exit"]
+                return int(message["exit"])
             for name, data in message.items():
                 stream = getattr(sys, name).buffer
                 stream.write(base64.b64decode(data))

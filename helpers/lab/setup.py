@@ -1,9 +1,10 @@
-"""What `make` does first: python3 -m helpers.lab.setup ENVIRONMENT packages | python | vm | lab [GROUP …]
+"""What `make` does first: python3 -m helpers.lab.setup ENVIRONMENT packages | python | vm | lab | lint | lock [GROUP …]
 
     packages   the Debian packages that the virtual machine takes, and those of the groups of binder/apt.txt named
     python     these, and the Python environment that opens the notebooks
     vm         these, and the virtual machine
     lab        what the notebooks need here: all of that, or what BCC needs on this machine's own kernel
+    lint, lock the Python environment of the two make targets
 
 What is there is left as it is. It begins with the system's Python, which makes the environment, and goes on in there;
 what does not need each other is done side by side.
@@ -15,23 +16,25 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from helpers.lab import machine
 
-from . import LabError, cache, causes, choose
+from . import LabError, building, cache, causes, choose
 
-LISTS = Path("/var/lib/apt/lists")  # of what there is; an image of a container may lack it
+APT_LISTS = Path("/var/lib/apt/lists")  # of what there is; an image of a container may lack it
+APT = "apt-get -o DPkg::Lock::Timeout=120"
+STALE = "The lists of packages are not up to date."
 APT_LIST = cache.PROJECT / "binder/apt.txt"
 # Large, and not needed before the virtual machine boots.
 LATER = {"qemu-system-x86"}
-# The lists in pyproject.toml that the Python environment is made of. Where the VM runs a notebook, it has what that needs.
-PYTHON = {
+# The lists in pyproject.toml that the Python environment is made of. Where the VM runs a notebook, it has what that
+# needs.
+PYTHON_LISTS = {
     "vm": ["lab"],
     "own": ["lab", "dependencies"],
     "python": ["lab", "dependencies"],
@@ -39,6 +42,8 @@ PYTHON = {
     "container": ["classroom"],
     "test": ["dependencies", "classroom", "test", "browser"],
     "binder": ["browser", "classroom", "binder"],
+    "lint": ["dependencies", "lab", "lint"],
+    "lock": ["lock"],
 }
 CONTAINER = """Elsewhere it runs in a container:
   docker build -f binder/Dockerfile -t first-ebpf .
@@ -93,6 +98,7 @@ class Progress:
         return apt + max(jupyter, max(later, disk) + boot)
 
     def do(self, step: Step, task: Callable[[], object]) -> None:
+        """Take a step, and note when it began and ended."""
         step.began = time.time()
         if not self.live:
             print(f"  {step.name} (about {step.seconds:.0f} s) …", file=sys.stderr, flush=True)
@@ -102,6 +108,7 @@ class Progress:
             print(f"  {step.name}: done, after {step.ended - step.began:.0f} s", file=sys.stderr, flush=True)
 
     def draw(self) -> None:
+        """Print the line over the one before."""
         gone, left = time.time() - self.since, self.left()
         part = gone / (gone + left)
         bar = ("#" * round(self.WIDTH * part)).ljust(self.WIDTH, "-")
@@ -130,7 +137,11 @@ class Progress:
 
 
 def on_debian() -> None:
-    """Raise LabError where there are no Debian packages to install."""
+    """Make sure that there are Debian packages to install.
+
+    Raises:
+        LabError: this is another system.
+    """
     if shutil.which("dpkg-query") and shutil.which("apt-get"):
         return
     try:
@@ -159,46 +170,59 @@ def missing(names: list[str]) -> list[str]:
     return sorted(set(names) - there)
 
 
-def ask_for_root(names: list[str]) -> None:
-    """Have sudo ask for the password, if it must. Raises LabError when this user may not install packages."""
+def ask_for_root(names: list[str]) -> bool:
+    """Return whether sudo remembers the password, which it asks for if it must.
+
+    Raises:
+        LabError: this user may not install packages.
+    """
     if os.geteuid() == 0:
-        return
+        return True
+
+    def silent() -> bool:
+        return subprocess.run(["sudo", "-n", "true"], stderr=subprocess.DEVNULL).returncode == 0
+
     if shutil.which("sudo"):
-        if subprocess.run(["sudo", "-n", "true"], stderr=subprocess.DEVNULL).returncode == 0:
-            return
+        if silent():
+            return True
         print(f"  Debian packages to install: {' '.join(names)}", file=sys.stderr, flush=True)
         if subprocess.run(["sudo", "-v"]).returncode == 0:
-            return
+            return silent()
     raise LabError(
         f"You may not install Debian packages on this machine, and these are missing: {' '.join(names)}.",
         f"An administrator can: sudo apt-get install {' '.join(names)}\nThen run the same command again.",
     )
 
 
-def install(names: list[str], since: float) -> None:
-    """Install Debian packages, as root, from lists that are no older than *since*. Raises LabError."""
-    root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+def install(names: list[str], since: float, ask: bool = False) -> None:
+    """Install Debian packages, as root.
+
+    Args:
+        names: The packages.
+        since: The time (seconds since the epoch) from which on the lists of packages count as up to date.
+        ask: Whether sudo may ask for the password.
+
+    Raises:
+        LabError: they cannot be installed.
+    """
+    root = [] if os.geteuid() == 0 else ["sudo"] if ask else ["sudo", "-n"]
     # Causes are told from English words, which LANGUAGE would translate even where LC_ALL does not.
     settings = ["DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "LANGUAGE=C.UTF-8"]
-    apt = [*root, "env", *settings, "apt-get", "-o", "DPkg::Lock::Timeout=120"]
-    # A repository of somebody else's that does not answer is no reason to stop while Debian's does.
-    fresh = LISTS.exists() and LISTS.stat().st_mtime > since
-    stale = "" if fresh else output([*apt, "-o", "APT::Update::Error-Mode=any", "update"])
-    said = output([*apt, "install", "--yes", "--no-install-recommends", *names])
-    if said and not stale and f"Unable to locate package linux-headers-{platform.release()}" in said:
+    script = f'{APT} install --yes --no-install-recommends "$@"'
+    if not APT_LISTS.exists() or APT_LISTS.stat().st_mtime <= since:
+        # A repository of somebody else's that does not answer is no reason to stop while Debian's does.
+        update = f"{APT} -o APT::Update::Error-Mode=any update"
+        script = f"said=$({update} 2>&1) || printf '%s\\n' \"$said\" '{STALE}'\n{script}"
+    done = causes.output([*root, "env", *settings, "sh", "-c", script, "sh", *names])
+    if not done.returncode:
+        return
+    if STALE not in done.stdout and f"Unable to locate package linux-headers-{platform.release()}" in done.stdout:
         raise LabError(
             f"Debian has no headers any more for the kernel that runs here, {platform.release()}.",
             "Bring this machine up to date and restart it, or use the virtual machine: sudo EBPF_LAB=vm make lab",
         )
-    if said:
-        raise causes.failed("Debian packages could not be installed", stale + said)
-
-
-def output(command: list[str]) -> str:
-    """Run a command; return what it printed if it failed."""
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    done = subprocess.run(command, **streams, text=True, errors="replace")
-    return (done.stdout or f"{command} failed.") if done.returncode else ""
+    error = causes.failed("Debian packages could not be installed", done.stdout)
+    raise error
 
 
 def filled(venv: Path) -> set[str]:
@@ -206,15 +230,30 @@ def filled(venv: Path) -> set[str]:
     return {file.name.removeprefix("ready-") for file in venv.glob("ready-*")}
 
 
+def wanted(what: str, groups: list[str], venv: Path) -> set[str]:
+    """Return the lists in pyproject.toml whose packages are still to come into the environment."""
+    return {name for group in [what, *groups] for name in PYTHON_LISTS[group]} - filled(venv)
+
+
 def python_packages(venv: Path, lists: set[str]) -> None:
-    """Add the packages of these lists to the environment. Raises LabError."""
+    """Add the packages of these lists to the environment.
+
+    Raises:
+        LabError: a list is not locked, or a package cannot be downloaded.
+    """
     from . import requirements
 
-    pip = [venv / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as lock:
-        lock.write(requirements.locked(platform.python_version(), sorted(lists)))
-        lock.flush()
-        causes.run([*pip, "-r", lock.name], "Python packages could not be installed")
+    pip = [
+        str(venv / "bin/python"),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--require-hashes",
+    ]
+    locks = [f"--requirement={requirements.lock(name)}" for name in sorted(lists)]
+    causes.run([*pip, *locks], "Python packages could not be installed")
     # BCC is one directory of pure Python over a C library; linking it keeps Debian's other packages out.
     bcc = next(venv.glob("lib/python3*/site-packages")) / "bcc"
     if not bcc.is_symlink():
@@ -227,23 +266,28 @@ def begin(what: str, groups: list[str], venv: Path) -> None:
     """Do with the system's Python what has to come first, then become the environment's Python and finish()."""
     on_debian()
     if what == "lab":
-        what = "own" if choose.place(soon={"headers", "BCC"}) == "host" else "vm"
+        what = "own" if choose.mode(soon={"headers", "BCC"}) == "host" else "vm"
     foreign = [] if platform.machine() == "x86_64" else ["foreign"]
-    first = packages("host") if what == "own" else packages("host", "vm", *foreign)
+    first = packages("host") if what in ("own", "lint", "lock") else packages("host", "vm", *foreign)
     names = missing(first + packages(*groups) + (packages("own") + headers() if what == "own" else []))
-    if names:
-        ask_for_root(names)
+    progress = Progress(what == "vm")
+    if names and not ask_for_root(names):
+        print("  sudo does not remember the password here, so it asks once more, to install them:", file=sys.stderr)
+        progress.do(progress.apt, lambda: install(names, progress.since, ask=True))
+        names = []
     soon = [name for name in names if name in first and name not in LATER]
     later = [name for name in names if name not in soon]
-    progress = Progress(what == "vm")
     with progress.shown():
         if soon:
             progress.do(progress.apt, lambda: install(soon, progress.since))
         if what == "packages":
             return install(later, progress.since) if later else None
+        if wanted(what, groups, venv):
+            # Held until the process ends, as the environment's Python too: nobody else fills the environment meanwhile.
+            held = building.lock(cache.directory() / "first-ebpf-python-lock", progress.jupyter.says)
+            os.set_inheritable(held, True)
         if not filled(venv):
             progress.jupyter.began = time.time()
-            cache.directory()
             shutil.rmtree(venv, ignore_errors=True)
             causes.run([sys.executable, "-m", "venv", venv], "Python could not make an environment of its own")
     python = str(venv / "bin/python")
@@ -255,36 +299,32 @@ def finish(what: str, groups: list[str], later: list[str], venv: Path) -> None:
     from . import image, session, template
 
     suite, progress = session.suite(), Progress(what == "vm")
-    tasks: dict[Step, Callable] = {}
+    tasks: dict[Step, Callable[[], object]] = {}
     if later:
         tasks[progress.later] = lambda: install(later, progress.since)
-    lists = {name for group in [what, *groups] for name in PYTHON[group]} - filled(venv)
-    if lists:
+    if lists := wanted(what, groups, venv):
         tasks[progress.jupyter] = lambda: python_packages(venv, lists)
     if what == "vm" and not image.target(suite).exists():
         causes.enough_room({cache.directory(): 3, Path(os.environ.get("TMPDIR", "/var/tmp")): 2})
         causes.user_namespaces()
         tasks[progress.disk] = lambda: image.ensure(suite, progress.disk.says)
-    if what == "vm" and (tasks or not template.find(suite)):
+    boots = what == "vm" and bool(tasks or not template.find(suite))
+    for step in set(progress.steps) - tasks.keys() - ({progress.boot} if boots else set()):
+        step.ended = time.time()
+    if not tasks and not boots:
+        return
 
-        def boot():
-            for step in begun.keys() & {progress.later, progress.disk}:
-                begun[step].result()
-            if any(future.done() and future.exception() for future in begun.values()):
-                return
+    def boot(before: dict[Step, Future[None]]) -> None:
+        for step in before.keys() & {progress.later, progress.disk}:
+            before[step].result()
+        if not any(future.done() and future.exception() for future in before.values()):
             progress.do(progress.boot, lambda: template.ensure(suite, progress.boot.says))
 
-        tasks[progress.boot] = boot
-    for step in set(progress.steps) - tasks.keys():
-        step.ended = time.time()
-    if not tasks:
-        return
-    begun = {}
     with progress.shown(), ThreadPoolExecutor() as pool:
-        for step, task in tasks.items():
-            begun[step] = pool.submit(task if step is progress.boot else lambda s=step, t=task: progress.do(s, t))
+        begun = {step: pool.submit(progress.do, step, task) for step, task in tasks.items()}
+        futures = [*begun.values(), *([pool.submit(boot, begun)] if boots else [])]
         try:
-            for future in as_completed(begun.values()):
+            for future in as_completed(futures):
                 future.result()
         except LabError as error:
             # Said at once; mmdebstrap leaves nothing behind when it may end by itself.
@@ -296,6 +336,7 @@ def finish(what: str, groups: list[str], later: list[str], venv: Path) -> None:
 
 
 def main(arguments: list[str]) -> None:
+    """Begin, or go on in the environment's Python."""
     venv, what, *rest = arguments
     if rest[:1] == ["--go-on"]:
         split = rest.index("--later")

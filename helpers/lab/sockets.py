@@ -25,16 +25,17 @@ SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 
 
 def possible() -> bool:
-    """Tell whether the kernel lets us have a network of our own; many a container does not."""
+    """Return whether the kernel lets us have a network of our own; many a container does not."""
     attempt = f"from {__name__} import leave_network; leave_network()"
     command = [sys.executable, "-c", attempt]
     return subprocess.run(command, cwd=cache.PROJECT, stderr=subprocess.DEVNULL).returncode == 0
 
 
-def leave_network():
+def leave_network() -> None:
     """Move this process, and those it starts, into a network with nothing but a loopback; only before its first thread.
 
-    Raises LabError where the kernel does not let us.
+    Raises:
+        LabError: the kernel does not let us; see unshare(2).
     """
     user, group = os.geteuid(), os.getegid()
     libc = ctypes.CDLL(None, use_errno=True)
@@ -52,32 +53,32 @@ def leave_network():
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
 
 
-def join(files: dict[str, int]):
+def join(files: dict[str, int]) -> None:
     """Let Unix sockets lead to ports of 127.0.0.1, from now until this process ends."""
-    threading.Thread(target=asyncio.run, args=[serve(files)], daemon=True).start()
+    threading.Thread(target=asyncio.run, args=[_serve(files)], daemon=True).start()
 
 
-async def serve(files: dict[str, int]):
+async def _serve(files: dict[str, int]) -> None:
     # This process ends while connections are open, and that is no news.
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
     for path, port in files.items():
-        await asyncio.start_unix_server(functools.partial(connect, port), path)
+        await asyncio.start_unix_server(functools.partial(_connect, port), path)
     await asyncio.Event().wait()
 
 
-async def connect(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
+async def _connect(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         from_guest, to_guest = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
         writer.close()
         return
     with contextlib.suppress(ConnectionError):
-        await asyncio.gather(carry(reader, to_guest), carry(from_guest, writer))
+        await asyncio.gather(_carry(reader, to_guest), _carry(from_guest, writer))
     for end in (writer, to_guest):
         end.close()
 
 
-async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(1 << 16):
         writer.write(data)
         await writer.drain()

@@ -1,10 +1,11 @@
 """A virtual machine frozen with a warm Jupyter kernel inside, from which every notebook thaws its own.
 
 QEMU calls this VM templating: the guest's memory is a file that the frozen machine wrote and that each thawed one maps
-privately, so that clones share what they do not change; the devices are a migration stream with x-ignore-shared.
+privately, so that clones share what they do not change; the devices are a migration stream with the capability
+x-ignore-shared.
 
-KVM is not trusted: /dev/kvm can open and still run no guest. A template made with it counts only after a trial, and when
-a thaw fails with it all the same, this kernel and this QEMU use software emulation from then on.
+KVM is not trusted: /dev/kvm can open and still run no guest. A template made with it counts only after a trial, and
+when a thaw fails with it all the same, this kernel and this QEMU use software emulation from then on.
 """
 
 import base64
@@ -16,8 +17,11 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 from . import LabError, cache, image, vm
+from .building import Changed, Say, building
+from .vm import Message
 
 AGENT = Path(__file__).with_name("guest.py")
 UNUSED_FOR = 14 * 24 * 3600  # seconds after which an image or a template that nothing has thawed may go
@@ -47,8 +51,8 @@ def location(suite: str, accelerator: str) -> Path | None:
         return None
     started = [vm.qemu_arguments("disk", "agent", accelerator, "ram", thaw, "share", 0, 1) for thaw in (False, True)]
     # The guest sees the CPU; and a home directory may be on the network.
-    parts = [disk.name, vm.qemu_version(), json.dumps(started), AGENT, cpu() if accelerator == "kvm" else ""]
-    return here_or_own(f"template-{suite}-{accelerator}-{cache.key(*parts)}")
+    made_of = cache.key(disk.name, vm.qemu_version(), json.dumps(started), AGENT, cpu() if accelerator == "kvm" else "")
+    return here_or_own(f"template-{suite}-{accelerator}-{made_of}")
 
 
 def here_or_own(name: str) -> Path:
@@ -57,10 +61,14 @@ def here_or_own(name: str) -> Path:
     return shared if shared.exists() else cache.own() / name
 
 
-def ensure(suite: str = image.DEFAULT_SUITE, say=print) -> Path:
+def ensure(suite: str = image.DEFAULT_SUITE, say: Say = print) -> Path:
     """Return the template that thaws quickest on this machine, built if it is missing.
 
-    KVM is used where a trial has shown that kernel probes fire with it, software emulation elsewhere. Raises LabError.
+    KVM is used where a trial has shown that kernel probes fire with it, software emulation elsewhere.
+
+    Raises:
+        LabError: it cannot be built.
+        Unusable: neither could anything else.
     """
     image.ensure(suite, say)
     why = None
@@ -79,7 +87,7 @@ def ensure(suite: str = image.DEFAULT_SUITE, say=print) -> Path:
     return built
 
 
-def distrust_kvm(why: LabError):
+def distrust_kvm(why: LabError) -> None:
     """Never try KVM again on this kernel and this QEMU."""
     kvm_verdict().write_text(str(why))
 
@@ -87,9 +95,9 @@ def distrust_kvm(why: LabError):
 def find(suite: str = image.DEFAULT_SUITE) -> Path | None:
     """Return the template to thaw, or None when it has to be built first."""
     for accelerator in ["kvm", "tcg"] if usable_kvm() else ["tcg"]:
-        place = location(suite, accelerator)
-        if place and place.exists():
-            return place
+        built = location(suite, accelerator)
+        if built and built.exists():
+            return built
     return None
 
 
@@ -100,6 +108,7 @@ def cpu() -> str:
 
 
 def kvm_opens() -> bool:
+    """Return whether this user may open /dev/kvm, and the guest's processor is this machine's."""
     return platform.machine() == "x86_64" and os.access("/dev/kvm", os.R_OK | os.W_OK)
 
 
@@ -109,17 +118,24 @@ def kvm_verdict() -> Path:
 
 
 def usable_kvm() -> bool:
+    """Return whether KVM is to be tried."""
     return kvm_opens() and not kvm_verdict().exists()
 
 
-def build(suite: str, accelerator: str, say) -> Path:
+def build(suite: str, accelerator: str, say: Say) -> Path:
+    """Return a template, built if it is missing.
+
+    Raises:
+        LabError: the guest does not start, or, with KVM, no kernel probe fires in it.
+        Changed: the course does so meanwhile.
+    """
     disk, target = image.target(suite), location(suite, accelerator)
     if target is None:
-        raise cache.changed()
+        raise Changed()
     if target.exists():
         return target
     prune(keep=[target, disk])
-    with cache.building(target, say) as scratch:
+    with building(target, say) as scratch:
         if scratch:
             say(FIRST_BOOT[accelerator])
             shutil.copy(AGENT, scratch / "guest.py")
@@ -128,15 +144,15 @@ def build(suite: str, accelerator: str, say) -> Path:
                 try_out(scratch)
             now = location(suite, accelerator)
             if now is None or now.name != target.name:
-                raise cache.changed()
+                raise Changed()
     return target
 
 
-def freeze(directory: Path, disk: Path, accelerator: str):
+def freeze(directory: Path, disk: Path, accelerator: str) -> None:
     """Boot a guest, wait until it is warm, and write its memory and devices to *directory*."""
     ram, state = directory / "ram", directory / "state"
-    # Whoever has asked for more patience with a thaw needs it here in the same measure.
-    first_word, warm = (seconds * vm.ANSWER / 60 for seconds in BOOT[accelerator])
+    # Whoever has given a thaw a later deadline needs one here in the same measure.
+    first_word, warm = (seconds * vm.DEADLINE / 60 for seconds in BOOT[accelerator])
     with vm.VM(disk, directory / "guest.py", accelerator, ram) as machine:
         expect(machine, "hello", first_word)
         expect(machine, "ready", warm)
@@ -148,33 +164,42 @@ def freeze(directory: Path, disk: Path, accelerator: str):
     )
 
 
-def try_out(template: Path):
-    """Thaw a template and have a kernel probe fire in it. Raises LabError when none does."""
+def try_out(template: Path) -> None:
+    """Thaw a template and have a kernel probe fire in it.
+
+    Raises:
+        LabError: none does.
+    """
     command = ["sh", "-c", 'exec python -c "$0" > /dev/null 2>&1', TRIAL]
     with thaw(template, template, directory="/", environment={}, command=command) as machine:
-        if expect(machine, "exit", vm.ANSWER)["exit"]:
+        if expect(machine, "exit", vm.DEADLINE)["exit"]:
             raise LabError("The VM started, and no kernel probe fired in it.", vm.BUILD_AGAIN)
 
 
-def expect(machine: vm.VM, word: str, seconds: float) -> dict:
+def expect(machine: vm.VM, word: str, seconds: float) -> Message:
     """Return the guest's next message, which has *word* in it.
 
-    Raises LabError when it says something else, ends, or says nothing.
+    Raises:
+        LabError: it says something else, ends, or says nothing for so many seconds.
     """
     try:
-        message = machine.receive(timeout=seconds)
+        message = machine.receive(timeout=seconds) or {}
     except TimeoutError:
         message = {"nothing": f"for {seconds} s"}
-    if not message or word not in message:
-        reason = (message or {}).get("failure") or machine.last_words() or message
+    if word not in message:
+        reason = message.get("failure") or machine.last_words() or message
         raise LabError(f"The VM did not start. It said last:\n{reason}\n", vm.BUILD_AGAIN)
     return message
 
 
-def check(template: Path) -> dict:
-    """Return what a template was made of. Raises LabError when it is damaged."""
+def check(template: Path) -> Message:
+    """Return what a template was made of: its accelerator, its image, and what tells that it is whole.
+
+    Raises:
+        LabError: it is damaged.
+    """
     try:
-        made = json.loads((template / "made.json").read_text())
+        made: Message = json.loads((template / "made.json").read_text())
         whole = made["state"] == cache.key(template / "state") and made["ram"] == (template / "ram").stat().st_size
     except (OSError, ValueError, KeyError):
         whole = False
@@ -183,12 +208,17 @@ def check(template: Path) -> dict:
     return made
 
 
-def thaw(template: Path, share: Path, **request) -> vm.VM:
+def thaw(template: Path, share: Path, **request: Any) -> vm.VM:
     """Return a machine made from a template, which has been told who it is for and has begun.
 
-    *share* is the directory that it mounts, under the same path. *request* is sent on to the guest: the *directory* to
-    work in, the *environment*, and the *key* of a Jupyter connection or the *command* to run.
-    Raises LabError when the template is damaged or does not start.
+    Args:
+        template: The directory of the template.
+        share: The directory that the machine mounts, under the same path.
+        **request: What is sent on to the guest: the *directory* to work in, the *environment*, and the *key* of a
+            Jupyter connection or the *command* to run.
+
+    Raises:
+        LabError: the template is damaged or does not start.
     """
     made = check(template)
     disk = cache.directory() / made["image"]
@@ -201,7 +231,7 @@ def thaw(template: Path, share: Path, **request) -> vm.VM:
         seed = base64.b64encode(os.urandom(64)).decode()
         machine.send(time_ns=time.time_ns(), seed=seed, project=str(share), **request)
         try:
-            expect(machine, "started", vm.ANSWER)
+            expect(machine, "started", vm.DEADLINE)
         except LabError as error:
             raise LabError(f"The lab's template {template.name} does not start.", vm.BUILD_AGAIN) from error
     except BaseException:
@@ -217,7 +247,7 @@ def memory(template: Path) -> Path:
         return ram
     copy = cache.own() / f"memory-{template.name}-{ram.stat().st_mtime_ns}"
     if not copy.exists():
-        with cache.building(copy, print) as scratch:
+        with building(copy, print) as scratch:
             if scratch:
                 for old in copy.parent.glob("memory-template-*[0-9]"):
                     shutil.rmtree(old, ignore_errors=True)
@@ -225,17 +255,21 @@ def memory(template: Path) -> Path:
     return copy / "ram"
 
 
-def copy_memory(ram: Path, copy: Path):
-    """Copy a memory file with its holes. Raises LabError when there is no room."""
+def copy_memory(ram: Path, copy: Path) -> None:
+    """Copy a memory file with its holes.
+
+    Raises:
+        Unusable: there is no room.
+    """
     try:
-        command = ["setpriv", "--pdeathsig", "KILL", "cp", "--sparse=always", ram, copy]
+        command: list[str | Path] = ["setpriv", "--pdeathsig", "KILL", "cp", "--sparse=always", ram, copy]
         subprocess.run(command, check=True, capture_output=True, text=True)
     except subprocess.CalledProcessError as error:
         said = error.stderr.strip()
         raise cache.Unusable(f"The lab's template cannot be copied: {said}.", "Make room for 1 GB there.") from error
 
 
-def prune(keep: list[Path]):
+def prune(keep: list[Path]) -> None:
     """Remove images and templates that nothing has thawed for two weeks."""
     for path in cache.ours(cache.directory()):
         is_one = path.name.startswith(("image-", "template-"))

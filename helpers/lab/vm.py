@@ -15,12 +15,15 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, Self
 
 from . import LabError, cache
 
 MEMORY = 1024  # MiB of guest RAM
 # Seconds that QEMU may take to answer, and a thawed machine to say that it runs; they take one or two.
-ANSWER = float(os.environ.get("EBPF_LAB_PATIENCE") or 60)
+DEADLINE = float(os.environ.get("EBPF_LAB_DEADLINE") or 60)
 CPUS = 2  # two, so that a program can be seen running on several CPUs at once
 # QEMU keeps the code it has translated up to this size (MiB); its default takes 1 GiB, half of what Binder gives.
 TRANSLATION_CACHE = 256
@@ -47,8 +50,16 @@ KERNEL_COMMAND_LINE = (
 )
 
 
+File = str | Path
+Message = dict[str, Any]  # a line of JSON on the wire
+
+
 def qemu() -> str:
-    """Return the path of QEMU. Raises LabError when it is missing."""
+    """Return the path of QEMU.
+
+    Raises:
+        LabError: it is missing.
+    """
     path = shutil.which("qemu-system-x86_64")
     if path is None:
         raise LabError("QEMU is missing.", "Install it: sudo apt-get install qemu-system-x86")
@@ -57,6 +68,7 @@ def qemu() -> str:
 
 @functools.cache
 def qemu_version() -> str:
+    """Return the first line that QEMU prints about itself."""
     return subprocess.run([qemu(), "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
@@ -66,7 +78,7 @@ def qemu_is_at_least(*version: int) -> bool:
 
 
 def reads_without_writing() -> bool:
-    """Tell whether QEMU can open a guest's memory for reading only; before 8.2 it must be allowed to write it."""
+    """Return whether QEMU can open a guest's memory for reading only; before 8.2 it must be allowed to write it."""
     return qemu_is_at_least(8, 2)
 
 
@@ -79,7 +91,9 @@ def threads() -> str:
     return "multi" if qemu_is_at_least(8, 1) else "single"
 
 
-def qemu_arguments(image, agent, accelerator, ram, thaw, share, wire: int, monitor: int) -> list[str]:
+def qemu_arguments(
+    image: File, agent: File, accelerator: str, ram: File, thaw: bool, share: File, wire: int, monitor: int
+) -> list[str]:
     """Return QEMU's arguments for a guest that is to be booted or thawed; see `VM` for the paths.
 
     *wire* and *monitor* are the file descriptors at which QEMU finds its ends of the two.
@@ -105,7 +119,7 @@ def qemu_arguments(image, agent, accelerator, ram, thaw, share, wire: int, monit
     ]
 
 
-def option(path) -> str:
+def option(path: File) -> str:
     """Return a path as a part of one of QEMU's options, where a comma begins the next part unless it is doubled."""
     return str(path).replace(",", ",,")
 
@@ -113,26 +127,31 @@ def option(path) -> str:
 class VM:
     """A running guest.
 
-    Parameters
-    ----------
-    image, agent : directory and file
-        The disk, kernel and initrd; and the Python file that process 1 runs.
-    accelerator : "kvm" or "tcg"
-    ram : file
-        The guest's memory. A VM that is to be frozen writes it; a thawed one reads it and keeps its changes to itself.
-    state : file, optional
-        The devices of a frozen VM. With it the VM is thawed, without it booted.
-    share : directory
-        What the guest can mount under the tag "project", over 9p.
+    Args:
+        image: The directory of the disk, the kernel and the initrd.
+        agent: The Python file that process 1 runs.
+        accelerator: "kvm" or "tcg".
+        ram: The file of the guest's memory. A VM that is to be frozen writes it; a thawed one reads it and keeps its
+            changes to itself.
+        state: The file with the devices of a frozen VM. With it the VM is thawed, without it booted.
+        share: The directory that the guest can mount under the tag "project", over 9p.
     """
 
-    def __init__(self, image, agent, accelerator, ram, state=None, share=None):
+    def __init__(
+        self,
+        image: File,
+        agent: File,
+        accelerator: str,
+        ram: File,
+        state: File | None = None,
+        share: File | None = None,
+    ) -> None:
         self.wire, wire_end = socket.socketpair()
         self.monitor, monitor_end = socket.socketpair()
-        self.monitor.settimeout(ANSWER)
-        inherited = [wire_end, monitor_end] + ([open(state, "rb")] if state else [])
+        self.monitor.settimeout(DEADLINE)
+        inherited: list[socket.socket | BinaryIO] = [wire_end, monitor_end, *([open(state, "rb")] if state else [])]
         numbers = [end.fileno() for end in inherited]
-        self.console = deque(maxlen=40)
+        self.console: deque[str] = deque(maxlen=40)
         self.process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "--no-new-privs", qemu()]
             + qemu_arguments(image, agent, accelerator, ram, bool(state), share or image, *numbers[:2]),
@@ -154,35 +173,48 @@ class VM:
             self.kill()
             raise
 
-    def _thaw(self, uri):
+    def _thaw(self, uri: str) -> None:
         self.command("qmp_capabilities")
         self.ignore_shared_memory()
         self.command("migrate-incoming", uri=uri)
         self._await("query-status", lambda status: status != "inmigrate")
         self.command("cont")
 
-    def _await(self, question, enough):
-        """Ask the monitor until the status that it tells is *enough*, and return it. Raises LabError in the end."""
-        deadline = time.monotonic() + ANSWER
-        while not enough(status := self.command(question).get("status")):
-            if time.monotonic() > deadline:
-                raise LabError(f"QEMU still says {status!r} to {question} after {ANSWER:g} s.", BUILD_AGAIN)
-            time.sleep(0.005)
-        return status
+    def _await(self, question: str, enough: Callable[[str], bool]) -> str:
+        """Return the status that the monitor tells as soon as it is *enough*.
 
-    def _read_console(self):
+        Raises:
+            LabError: it is not before the deadline.
+        """
+        deadline = time.monotonic() + DEADLINE
+        while not enough(status := self.command(question).get("status", "")):
+            if time.monotonic() > deadline:
+                raise LabError(f"QEMU still says {status!r} to {question} after {DEADLINE:g} s.", BUILD_AGAIN)
+            time.sleep(0.005)
+        return str(status)
+
+    def _read_console(self) -> None:
+        assert self.process.stdout
         for line in self.process.stdout:
             self.console.append(line.decode(errors="replace").rstrip())
 
-    def send(self, **message):
-        """Tell the guest something. Raises LabError when it is gone."""
+    def send(self, **message: Any) -> None:
+        """Tell the guest something.
+
+        Raises:
+            LabError: it is gone.
+        """
         try:
             self.wire.sendall(json.dumps(message).encode() + b"\n")
         except (BrokenPipeError, ConnectionResetError):
             raise self._ended() from None
 
-    def receive(self, timeout: float | None = None) -> dict | None:
-        """Return the guest's next message, or None when the guest is gone. Raises TimeoutError."""
+    def receive(self, timeout: float | None = None) -> Message | None:
+        """Return the guest's next message, or None when the guest is gone.
+
+        Raises:
+            TimeoutError: it says nothing for so many seconds.
+        """
         self.wire.settimeout(timeout)
         try:
             line = self.lines.readline()
@@ -191,22 +223,28 @@ class VM:
         # It may end in the middle of a line.
         return json.loads(line) if line.endswith(b"\n") else None
 
-    def command(self, execute, descriptor: int | None = None, **arguments):
-        """Give QEMU's monitor (QMP) one command, with an open file if need be.
+    def command(self, execute: str, descriptor: int | None = None, **arguments: object) -> Any:
+        """Return what QEMU's monitor answers to one command; see the QEMU QMP Reference Manual.
 
-        Raises LabError when it fails, or is not answered in time.
+        Args:
+            execute: The command.
+            descriptor: An open file that goes with it.
+            **arguments: The command's arguments.
+
+        Raises:
+            LabError: it fails, or is not answered before the deadline.
         """
         request = json.dumps({"execute": execute, "arguments": arguments}).encode()
         try:
             socket.send_fds(self.monitor, [request], [] if descriptor is None else [descriptor])
-            while reply := self.replies.readline():
-                reply = json.loads(reply)
+            while line := self.replies.readline():
+                reply = json.loads(line)
                 if "error" in reply:
                     raise LabError(f"QEMU refused {execute}: {reply['error']['desc']}.", BUILD_AGAIN)
                 if "return" in reply:
                     return reply["return"]
         except TimeoutError:
-            raise LabError(f"QEMU did not answer {execute} within {ANSWER:g} s.", "Try again.") from None
+            raise LabError(f"QEMU did not answer {execute} within {DEADLINE:g} s.", "Try again.") from None
         except (BrokenPipeError, ConnectionResetError):
             pass
         raise self._ended()
@@ -214,17 +252,24 @@ class VM:
     def _ended(self) -> LabError:
         return LabError(f"QEMU ended. It said last:\n{self.last_words()}\n", BUILD_AGAIN)
 
-    def forward(self, ports: dict[int, int]):
-        """Let ports of 127.0.0.1 lead to ports of the guest. Raises LabError when another process has one of them."""
+    def forward(self, ports: dict[int, int]) -> None:
+        """Let ports of 127.0.0.1 lead to ports of the guest.
+
+        Raises:
+            LabError: another process has one of them.
+        """
         for port, guest in ports.items():
-            said = self.command(
-                "human-monitor-command", **{"command-line": f"hostfwd_add net tcp:127.0.0.1:{port}-:{guest}"}
-            )
+            line: Message = {"command-line": f"hostfwd_add net tcp:127.0.0.1:{port}-:{guest}"}
+            said = self.command("human-monitor-command", **line)
             if said.strip():
                 raise LabError(f"Port {port} is taken by another process.", "Start the kernel again.")
 
-    def freeze(self, state):
-        """Stop the guest and write its devices to the file *state*; its memory is in the RAM file already."""
+    def freeze(self, state: File) -> None:
+        """Stop the guest and write its devices to the file *state*; its memory is in the RAM file already.
+
+        Raises:
+            LabError: QEMU cannot.
+        """
         self.command("qmp_capabilities")
         self.command("stop")
         self.ignore_shared_memory()
@@ -235,7 +280,8 @@ class VM:
         if self._await("query-migrate", ("completed", "failed", "cancelled").__contains__) != "completed":
             raise LabError("QEMU could not freeze the VM.", BUILD_AGAIN)
 
-    def ignore_shared_memory(self):
+    def ignore_shared_memory(self) -> None:
+        """Leave the memory, which is a file already, out of the migration stream."""
         self.command("migrate-set-capabilities", capabilities=[{"capability": "x-ignore-shared", "state": True}])
 
     def last_words(self) -> str:
@@ -243,15 +289,16 @@ class VM:
         self.reader.join(timeout=1)
         return "\n".join(self.console)
 
-    def kill(self):
+    def kill(self) -> None:
+        """End QEMU."""
         self.process.kill()
         self.process.wait()
         self.reader.join()
         for end in (self.lines, self.wire, self.replies, self.monitor):
             end.close()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.kill()

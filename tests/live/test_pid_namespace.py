@@ -22,10 +22,10 @@ from helpers.lab import LabError, choose
 from tests.live.probes import fire
 fire()
 os.environ.pop("EBPF_LAB", None)
-print(os.getpid(), "PIDs" in [check.name for check in machine.missing_for_kprobes()], choose.place())
+print(os.getpid(), "PIDs" in [check.name for check in machine.missing_for_kprobes()], choose.mode())
 os.environ["EBPF_LAB"] = "host"
 try:
-    choose.place()
+    choose.mode()
 except LabError as error:
     print(error)
 """

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from helpers.lab import LabError, cache, image, setup, template, vm
+from helpers.lab import LabError, building, cache, image, setup, template, vm
 
 MADE = [
     *("image-trixie-0123456789ab", "template-trixie-tcg-0123456789ab", "python-0123456789ab"),
@@ -14,7 +14,7 @@ MADE = [
     *("first-ebpf-binder", "first-ebpf-checkpoints", "first-ebpf-hub", "first-ebpf-workspaces"),
     "first-ebpf-tests-4194305",
 ]
-FILES = ["kvm-fails-0123456789ab", "first-ebpf-lock"]
+FILES = ["kvm-fails-0123456789ab", "first-ebpf-lock", "first-ebpf-python-lock"]
 OTHERS = [
     *("photos", "download.partial", "image-of-a-cat", "python-scripts", "binder", "lock.partial"),
     *("template-letters", "template-letters.partial", "tests-2024"),
@@ -69,7 +69,7 @@ def test_the_directory_does_not_move_with_the_current_one(tmp_path, monkeypatch)
 def test_a_build_removes_what_a_killed_one_left_and_nothing_else(disk):
     killed = disk / "template-trixie-tcg-0123456789ab.partial"
     killed.mkdir()
-    with cache.building(disk / "image-trixie-0123456789ab", print) as scratch:
+    with building.building(disk / "image-trixie-0123456789ab", print) as scratch:
         (scratch / "file").write_text("built")
     names = {path.name for path in disk.iterdir()}
     assert names == {*OTHERS, "image-trixie-0123456789ab", "first-ebpf-lock"}

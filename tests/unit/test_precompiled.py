@@ -14,9 +14,9 @@ SIZES = {"bcc": 10, "linux/sched.h": 20, "linux/fs.h": 40, "net/sock.h": 30}
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     folder = tmp_path_factory.mktemp("front")
-    places = f'-DFOLDER="{folder}"', '-DLIBBCC="none"'
+    paths = f'-DFOLDER="{folder}"', '-DLIBBCC="none"'
     subprocess.run(
-        ["gcc", "-shared", "-fPIC", "-Wall", "-Werror", *places, "-o", folder / "front.so", image.FRONT], check=True
+        ["gcc", "-shared", "-fPIC", "-Wall", "-Werror", *paths, "-o", folder / "front.so", image.FRONT], check=True
     )
     loaded = ctypes.CDLL(str(folder / "front.so"))
     loaded.bcc_precompiled.restype = ctypes.c_char_p

@@ -47,7 +47,7 @@ def test_a_machine_that_ends_in_the_middle_of_a_message():
 def kvm(monkeypatch, tmp_path):
     """A template of KVM's that does not thaw, with what is thought of in the end as `trusted`."""
     monkeypatch.setattr(template, "find", lambda suite: tmp_path)
-    monkeypatch.setattr(template, "check", lambda place: {"accelerator": "kvm"})
+    monkeypatch.setattr(template, "check", lambda built: {"accelerator": "kvm"})
     monkeypatch.setattr(template, "build", lambda *_: tmp_path)
     monkeypatch.setattr(template, "distrust_kvm", lambda why: pytest.fail("KVM is to blame"))
     return monkeypatch

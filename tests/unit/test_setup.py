@@ -1,28 +1,31 @@
 """What `make` says while it sets up: the cause of a failure, from what was printed, and how long it still takes."""
 
 import re
+import subprocess
 import sys
 import time
 
 import pytest
 
-from helpers.lab import LabError, cache, causes, setup
+from helpers.lab import LabError, cache, causes, image, setup, template
 
 # As apt-get, pip, mmdebstrap and dpkg of Debian 12 and 13 say it.
 REFUSED = [
-    "W: Failed to fetch http://127.0.0.1:9/debian/dists/trixie/InRelease  Could not connect to 127.0.0.1:9 (127.0.0.1). - "
-    "connect (111: Connection refused)",
-    "E: Failed to fetch http://deb.debian.org/debian/pool/main/m/make/make_4.4.1-2_amd64.deb  404  Not Found [IP: 1.2.3.4 80]",
+    "W: Failed to fetch http://127.0.0.1:9/debian/dists/trixie/InRelease  Could not connect to 127.0.0.1:9 "
+    "(127.0.0.1). - connect (111: Connection refused)",
+    "E: Failed to fetch http://deb.debian.org/debian/pool/main/m/make/make_4.4.1-2_amd64.deb  404  Not Found "
+    "[IP: 1.2.3.4 80]",
     "E: The repository 'http://127.0.0.1/debian trixie Release' does not have a Release file.",
-    "WARNING: Retrying (Retry(total=4, connect=None, read=None, redirect=None, status=None)) after connection broken by "
-    "'NewConnectionError('<pip._vendor.urllib3.connection.HTTPSConnection object at 0x7f>: Failed to establish a new "
-    "connection: [Errno -3] Temporary failure in name resolution')': /simple/numpy/",
+    "WARNING: Retrying (Retry(total=4, connect=None, read=None, redirect=None, status=None)) after connection "
+    "broken by 'NewConnectionError('<pip._vendor.urllib3.connection.HTTPSConnection object at 0x7f>: Failed to "
+    "establish a new connection: [Errno -3] Temporary failure in name resolution')': /simple/numpy/",
     "ERROR: HTTP error 503 while getting https://pypi.org/simple/numpy/",
 ]
 FULL = [
     "E: You don't have enough free space in /var/cache/apt/archives/.",
     "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
-    "dpkg: error processing archive x.deb (--unpack): cannot copy extracted data: write error (No space left on device)",
+    "dpkg: error processing archive x.deb (--unpack): cannot copy extracted data: write error "
+    "(No space left on device)",
 ]
 
 
@@ -62,9 +65,97 @@ def test_apt_speaks_english(tmp_path, monkeypatch):
     apt.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(setup.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(setup, "LISTS", tmp_path / "none yet")
+    monkeypatch.setattr(setup, "APT_LISTS", tmp_path / "none yet")
     with pytest.raises(LabError, match="C.UTF-8 C.UTF-8"):
         setup.install(["no-such-package"], time.time())
+
+
+# sudo that does not remember a password (timestamp_timeout=0 in sudoers(5)), and what it was asked for.
+FORGETS = """#!/bin/sh
+echo "sudo $1 $2" >> "$SAID"
+case $1 in -n) exit 1 ;; -v) exit 0 ;; *) exec "$@" ;; esac
+"""
+APT = """#!/bin/sh
+echo "apt-get $*" >> "$SAID"
+"""
+
+
+def test_a_sudo_that_forgets_is_asked_once_for_all_packages(tmp_path, monkeypatch):
+    said = tmp_path / "said"
+    for name, script in {"sudo": FORGETS, "apt-get": APT}.items():
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("SAID", str(said))
+    monkeypatch.setattr(setup.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(setup, "APT_LISTS", tmp_path / "none yet")
+    monkeypatch.setattr(setup, "missing", lambda names: ["mmdebstrap", *setup.LATER])
+    setup.begin("packages", [], tmp_path / "python")
+    *asked, update, install = said.read_text().splitlines()
+    assert asked == ["sudo -n true", "sudo -v ", "sudo -n true", "sudo env DEBIAN_FRONTEND=noninteractive"]
+    assert update.endswith(" update") and install.endswith(" mmdebstrap qemu-system-x86")
+
+
+BEGIN = """
+import sys
+from pathlib import Path
+from helpers.lab import causes, setup
+
+def venv(command, what):
+    print("made", flush=True)
+    python = Path(command[-1], "bin/python")
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\\necho begun; read go; touch "${0%/bin/python}/ready-lock"; echo ended')
+    python.chmod(0o755)
+
+causes.run, setup.missing = venv, lambda names: []
+setup.begin("lock", [], Path(sys.argv[1]))
+"""
+
+
+def test_two_that_begin_at_once_do_not_fill_one_environment(tmp_path, monkeypatch):
+    """The second waits for the first, also when that has become the environment's Python."""
+    monkeypatch.setenv("EBPF_LAB_CACHE", str(tmp_path))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", BEGIN, tmp_path / "python"]
+    with subprocess.Popen(command, **pipes) as first:
+        assert [first.stdout.readline() for _ in range(2)] == ["made\n", "begun\n"]
+        with subprocess.Popen(command, **pipes) as second:
+            assert "another process is building the lab" in second.stderr.readline()
+            assert first.communicate("go\n", timeout=30)[0] == "ended\n"
+            assert second.communicate("go\n", timeout=30)[0] == "begun\nended\n"
+
+
+def test_what_fails_is_said_at_once_and_no_machine_boots(tmp_path, monkeypatch, capsys):
+    def fail(suite, say):
+        raise LabError("The disk cannot be made.", "Try again.")
+
+    monkeypatch.setenv("EBPF_LAB_CACHE", str(tmp_path))
+    monkeypatch.setattr(setup, "wanted", lambda *_: set())
+    monkeypatch.setattr(causes, "user_namespaces", lambda: None)
+    monkeypatch.setattr(causes, "enough_room", lambda needed: None)
+    monkeypatch.setattr(image, "ensure", fail)
+    monkeypatch.setattr(template, "ensure", lambda *_: pytest.fail("it boots"))
+    with pytest.raises(SystemExit):
+        setup.finish("vm", [], [], tmp_path / "python")
+    assert "The disk cannot be made. Try again." in capsys.readouterr().err
+
+
+def test_a_user_without_a_name(tmp_path, monkeypatch):
+    """As a container may have one: neither the home directory nor numbers for mmdebstrap can be looked up."""
+
+    def nobody(number):
+        raise KeyError(number)
+
+    monkeypatch.setattr(causes.pwd, "getpwuid", nobody)
+    monkeypatch.setattr(causes.os, "geteuid", lambda: 4242)
+    monkeypatch.setattr(causes.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0))
+    with pytest.raises(LabError, match="a user without a name .* Use an account that has one"):
+        causes.user_namespaces()
+    for name in ("HOME", "XDG_CACHE_HOME", "EBPF_LAB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(LabError, match="no home directory .* Set HOME, or EBPF_LAB_CACHE"):
+        cache.directory()
 
 
 def test_room(tmp_path):
