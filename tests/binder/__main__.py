@@ -20,7 +20,7 @@ import urllib.error
 from pathlib import Path
 
 from tests.binder import build, cluster, container
-from tests.jupyter import Kernel, Server, run_notebook
+from tests.jupyter import Server, WebKernel, run_notebook
 from tests.lab.kernels import HELLO
 
 PORT = 8888
@@ -70,10 +70,10 @@ def rehearse() -> int:
         shown.say("JupyterLab opens with", opened, opened == "notebook:notebooks/00_start_here.ipynb")
         shown.memory("most memory, JupyterLab alone", memory)
 
-        first, heard = Kernel(server, "notebooks/01_hello_trace_pipe.ipynb"), []
+        first, heard = WebKernel(server, "notebooks/01_hello_trace_pipe.ipynb"), []
         shown.seconds("kernel ready, after opening notebook 01", first.ready, KERNEL_READY)
         start = time.monotonic()
-        text, error = first.execute(f"{HELLO}\nbpf.cleanup()")
+        text, error = first.run(f"{HELLO}\nbpf.cleanup()")
         shown.seconds("first BPF event, from there", time.monotonic() - start, FIRST_EVENT)
         if text != "sync Hello World!\n":
             errors.append(f"the first BPF program said {text!r} {error}")
@@ -88,12 +88,12 @@ def rehearse() -> int:
         shown.seconds("all of notebook 01", time.monotonic() - start)
         shown.memory("most memory with one lab", memory)
 
-        second = Kernel(server, "notebooks/04_perf_output_to_dataframe.ipynb")
+        second = WebKernel(server, "notebooks/04_perf_output_to_dataframe.ipynb")
         shown.seconds("kernel ready, after opening notebook 04", second.ready, KERNEL_READY)
         start = time.monotonic()
         errors += run_notebook(second, "notebooks/04_perf_output_to_dataframe.ipynb")
         shown.seconds("all of notebook 04", time.monotonic() - start)
-        if error := first.execute("run_sync(times=1)")[1]:
+        if error := first.run("run_sync(times=1)")[1]:
             errors.append(f"notebook 01's kernel afterwards: {error}")
         shown.memory("most memory with two labs", memory)
         first.close(), second.close()
@@ -164,7 +164,7 @@ def rehearse_cluster() -> int:
             shown.say("root file system", root[0], root[0] == "ro")
             account = [mount[4] for mount in mounts if "serviceaccount" in mount[4]]
             shown.say("service account", ", ".join(account) or "none", not account)
-            kernel, errors = Kernel(server, "notebooks/01_hello_trace_pipe.ipynb"), []
+            kernel, errors = WebKernel(server, "notebooks/01_hello_trace_pipe.ipynb"), []
             shown.seconds("kernel ready, after opening notebook 01", kernel.ready, KERNEL_READY)
             start = time.monotonic()
             errors += run_notebook(kernel, "notebooks/01_hello_trace_pipe.ipynb")

@@ -1,7 +1,7 @@
 """A hub as Zero to JupyterHub's values make it, whose spawner is KubeSpawner; what it tells Kubernetes goes to a file.
 
-JupyterHub reads this module as its configuration (`jupyterhub -f`): the hub, the students' tokens and the description of
-their container are the real ones. What is missing is Kubernetes: the rehearsal reads the description and starts the
+JupyterHub reads this module as its configuration (`jupyterhub -f`): the hub, the students' tokens and the description
+of their container are the real ones. What is missing is Kubernetes: the rehearsal reads the description and starts the
 container. $REHEARSAL is a directory for both.
 """
 

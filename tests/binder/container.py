@@ -1,5 +1,8 @@
-"""A container as Kubernetes starts one, by runc: Binder's (an ordinary user, no capability, no new privileges, 2 GB), or
-the one that a pod describes.
+"""A container as Kubernetes starts one, by runc: Binder's (an ordinary user, no capability, no new privileges, 2 GB),
+or the one that a pod describes.
+
+Not by podman, which sets limits of its own (RLIMIT_NPROC) that root may not set without CAP_SYS_RESOURCE, as where CI
+is a container itself.
 """
 
 import json
@@ -69,13 +72,10 @@ class Memory:
 
 
 def as_pod(spec: dict, pod: dict, image: dict, storage: Path) -> None:
-    """Make of runc's description of a container what a cluster would make of a pod's; volumes are folders in *storage*."""
+    """Make of runc's description of a container what a cluster makes of a pod's; volumes are folders in *storage*."""
     (notebook,) = pod["spec"]["containers"]
-    may, limits, group = (
-        notebook["securityContext"],
-        notebook["resources"]["limits"],
-        pod["spec"]["securityContext"]["fsGroup"],
-    )
+    may, limits = notebook["securityContext"], notebook["resources"]["limits"]
+    group = pod["spec"]["securityContext"]["fsGroup"]
     spec["root"]["readonly"] = may["readOnlyRootFilesystem"]
     spec["process"] |= {
         "args": [*image["Entrypoint"], *notebook["args"]],

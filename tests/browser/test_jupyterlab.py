@@ -7,11 +7,11 @@ import pytest
 from playwright.sync_api import TimeoutError as TooLate
 
 from helpers.lab import cache
-from tests.browser.conftest import ARTEFACTS
 from tests.notebooks import exercises
 
-PATIENCE = 480_000  # ms; a notebook takes a minute or two by software emulation
+DEADLINE_MS = 480_000  # a notebook takes a minute or two by software emulation
 pytestmark = pytest.mark.timeout(1800)
+ARTEFACTS = cache.PROJECT / "tests/artefacts"
 NOTEBOOK = "notebooks/04_perf_output_to_dataframe.ipynb"
 
 
@@ -20,7 +20,7 @@ class Page:
 
     def __init__(self, page, server, path):
         self.page = page
-        page.set_default_timeout(PATIENCE)
+        page.set_default_timeout(DEADLINE_MS)
         page.goto(f"{server.web.address}/lab/tree/{path}?token={server.web.token}&reset")
         page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
         self.wait_until_idle()
@@ -152,8 +152,9 @@ def test_a_word_opens_the_glossary_at_its_place(open_notebook):
     page.locator('.jp-Notebook a[href*="glossary.md"]', has_text="BPF program").first.click()
     page.wait_for_selector(".jp-MarkdownViewer h2")
     page.wait_for_function(
-        """() => { const at = document.querySelector('.jp-MarkdownViewer [data-jupyter-id="bpf-program"]')?.getBoundingClientRect();
-                   return at && at.top > 0 && at.top < 200; }"""
+        """() => { const heading = document.querySelector('.jp-MarkdownViewer [data-jupyter-id="bpf-program"]');
+                   const top = heading?.getBoundingClientRect().top;
+                   return top > 0 && top < 200; }"""
     )
 
 

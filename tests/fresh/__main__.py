@@ -1,7 +1,7 @@
 """python -m tests.fresh [SUITE] [own | user]: rehearse the course on a Debian that boots, emulated (as root).
 
     own     `sudo make lab` on the machine's own kernel, and all notebooks from top to bottom
-    user    `make lab` as an ordinary user, with much patience for a machine in the machine; then 01
+    user    `make lab` as an ordinary user, with late deadlines for a machine in the machine; then 01
 
 SUITE is trixie or bookworm. Each line says how many seconds after the boot something happened, how much CPU QEMU had
 taken until then, and how much that is without emulation: a piece of work that both do tells how much slower it is.
@@ -21,7 +21,7 @@ ALL = " ".join(f"notebooks/{path.name}" for path in sorted(cache.PROJECT.glob("n
 # The command, the cache that it fills, and what is opened then.
 TRIALS = {
     "own": ("sudo make lab", "/root/.cache/first-ebpf", f"all {ALL}"),
-    "user": ("EBPF_LAB_PATIENCE=1200 make lab", "~/.cache/first-ebpf", "first notebooks/01_hello_trace_pipe.ipynb"),
+    "user": ("EBPF_LAB_DEADLINE=1200 make lab", "~/.cache/first-ebpf", "first notebooks/01_hello_trace_pipe.ipynb"),
 }
 
 

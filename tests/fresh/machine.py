@@ -47,10 +47,10 @@ def connect(root: Path) -> None:
     (root / "etc/pip.conf").write_text(pip_settings(CERTIFICATES))
 
 
-def repository(place: Path) -> None:
+def repository(path: Path) -> None:
     """Make a bare repository of the project as it lies here, with what is not committed yet."""
-    git = ["git", f"--git-dir={place}", "-c", "user.name=test", "-c", "user.email=test@localhost"]
-    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", place], check=True)
+    git = ["git", f"--git-dir={path}", "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", path], check=True)
     for command in (["add", "--all"], ["commit", "--quiet", "--message", "as it lies here"]):
         subprocess.run([*git, f"--work-tree={cache.PROJECT}", *command], check=True, cwd=cache.PROJECT)
 

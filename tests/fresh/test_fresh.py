@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.fresh import machine
-from tests.jupyter import Kernel, Server, run_notebook
+from tests.jupyter import Server, WebKernel, run_notebook
 
 SUITE = os.environ.get("EBPF_FRESH_SUITE", "trixie")
 FIRST = "notebooks/01_hello_trace_pipe.ipynb"
@@ -57,7 +57,7 @@ def ready(bare):
             server, heard = Server(*found.groups()), []
             server.wait()
             steps["JupyterLab answers, after the clone began"] = time.monotonic() - start
-            kernel = Kernel(server, FIRST)
+            kernel = WebKernel(server, FIRST)
             steps["a kernel is ready, after 01 was opened"] = kernel.ready
             wrong = run_notebook(kernel, FIRST, heard.append, lambda: "Hello World!" in "".join(heard))
             steps["the first Hello World!, after the clone began"] = time.monotonic() - start

@@ -8,7 +8,7 @@ import sys
 import time
 from urllib.parse import parse_qs, urlsplit
 
-from tests.jupyter import Kernel, Server, run_notebook
+from tests.jupyter import Server, WebKernel, run_notebook
 
 
 def visit(address: str, name: str, first: bool) -> list[str]:
@@ -16,7 +16,7 @@ def visit(address: str, name: str, first: bool) -> list[str]:
     parts = urlsplit(address)
     server = Server(f"{parts.scheme}://{parts.netloc}", parse_qs(parts.query)["token"][0])
     server.wait()
-    kernel, heard, start = Kernel(server, name), [], time.monotonic()
+    kernel, heard, start = WebKernel(server, name), [], time.monotonic()
     print(f"{name}: its kernel was ready after {kernel.ready:.0f} s", flush=True)
 
     def hear(text: str):

@@ -1,12 +1,12 @@
-"""Used by the lab's tests, as an ordinary user: start the kernel `ebpf` as Jupyter does and talk to it."""
+"""Used by the lab's tests, as an ordinary user: where Jupyter finds the kernel `ebpf`, and what is run in it."""
 
 import contextlib
 import os
-import time
 
-from jupyter_client.manager import KernelManager
+from helpers.lab import serve
+from tests.jupyter import LocalKernel
 
-from helpers.lab import cache, serve
+__all__ = ["COLLECTING", "HELLO", "LocalKernel", "jupyter"]
 
 HELLO = """
 from bcc import BPF
@@ -45,46 +45,3 @@ def jupyter():
     with serve.environment() as environment:
         os.environ.update(environment)
         yield
-
-
-class Kernel:
-    """A running kernel: ``execute`` returns the text a cell printed and raises RuntimeError with what went wrong."""
-
-    def __init__(self, patience=60, **options):
-        start = time.monotonic()
-        self.manager = KernelManager(kernel_name="ebpf")
-        self.manager.start_kernel(cwd=str(cache.PROJECT / "notebooks"), **options)
-        self.client = self.manager.client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=patience)
-        self.ready_after = time.monotonic() - start
-
-    def execute(self, code: str, timeout: float = 100) -> str:
-        printed, failure = [], []
-
-        def hook(message):
-            content = message["content"]
-            if message["msg_type"] == "stream":
-                printed.append(content["text"])
-            elif message["msg_type"] == "error":
-                failure.append(f"{content['ename']}: {content['evalue']}")
-
-        start = time.monotonic()
-        self.client.execute_interactive(code, output_hook=hook, timeout=timeout)
-        self.took = time.monotonic() - start
-        if failure:
-            raise RuntimeError(failure[0])
-        return "".join(printed)
-
-    def launcher(self) -> int:
-        return self.manager.provisioner.process.pid
-
-    def shutdown(self):
-        self.client.stop_channels()
-        self.manager.shutdown_kernel()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.shutdown()

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from helpers.lab import LabError, image, template, vm
+from helpers.lab.__main__ import status
 
 IN_THE_NOTEBOOK = """
 import json
-from tests.lab.kernels import Kernel, jupyter
-with jupyter(), Kernel() as kernel:
+from tests.lab.kernels import LocalKernel, jupyter
+with jupyter(), LocalKernel() as kernel:
     try:
         kernel.execute("1 + 1")
         print(json.dumps("no error"))
@@ -50,7 +51,7 @@ def test_no_template_yet(person, other_cache):
 
 
 def test_a_port_that_another_process_has(person):
-    """Jupyter chooses ports a moment before they are used; where one is taken meanwhile, the kernel ends and says which."""
+    """Jupyter chooses ports a moment before they are used; where one is taken meanwhile, the kernel says which."""
     said = person.python(
         """
         import json, socket, subprocess
@@ -86,15 +87,15 @@ def without_qemu(person) -> str:
 @pytest.mark.parametrize("damage", ["state", "ram", "made.json", "memory"])
 def test_damaged_template(person, built, other_cache, damage):
     """Half a file, no file, or zeros where the guest's memory was: each is told, and building again mends it."""
-    place = copy_template(person, built, other_cache)
+    copied = copy_template(person, built, other_cache)
     command = {
-        "state": ["truncate", "-s", "1000", place / "state"],
-        "ram": ["truncate", "-s", "1000000", place / "ram"],
-        "made.json": ["rm", place / "made.json"],
-        "memory": ["fallocate", "--punch-hole", "-o", "0", "-l", "1073741824", place / "ram"],
+        "state": ["truncate", "-s", "1000", copied / "state"],
+        "ram": ["truncate", "-s", "1000000", copied / "ram"],
+        "made.json": ["rm", copied / "made.json"],
+        "memory": ["fallocate", "--punch-hole", "-o", "0", "-l", "1073741824", copied / "ram"],
     }[damage]
     assert person.run(*command).returncode == 0
-    environment = {"EBPF_LAB_CACHE": str(other_cache), "EBPF_LAB_PATIENCE": "5"}
+    environment = {"EBPF_LAB_CACHE": str(other_cache), "EBPF_LAB_DEADLINE": "5"}
     done = person.lab("run", "--timeout", "60", "--", "echo", "alive", environment=environment)
     assert done.returncode not in (0, 124), done.stdout
     assert "template" in done.stderr and "python -m helpers.lab build --again" in done.stderr
@@ -113,17 +114,20 @@ def test_template_of_another_qemu_is_not_thawed(person, built, tmp_path, monkeyp
     assert template.find() is None or template.find() != here
 
 
-def test_kvm_that_opens_but_runs_no_guest(person, monkeypatch, tmp_path, built):
-    """The trial boot's verdict is kept, said in `status`, and software emulation takes its place."""
-    if not template.kvm_opens():
-        monkeypatch.setattr(template, "kvm_opens", lambda: True)
-    if template.usable_kvm():
-        # KVM works on this machine: only the verdict of one where it does not can be shown.
-        monkeypatch.setattr(template, "kvm_verdict", lambda: tmp_path / "verdict")
-        (tmp_path / "verdict").write_text("failed to set MSR")
-    assert not template.usable_kvm()
-    assert "tcg" in template.find().name
-    assert template.kvm_verdict().read_text()
+def test_kvm_that_opens_but_runs_no_guest(monkeypatch, tmp_path, built, capsys):
+    """What the trial has told is kept, said in `status`, and software emulation takes KVM's place."""
+    disk = image.target(image.DEFAULT_SUITE)
+    (tmp_path / disk.name).symlink_to(disk)
+    monkeypatch.setenv("EBPF_LAB_CACHE", str(tmp_path))
+    monkeypatch.setattr(template, "kvm_opens", lambda: True)
+    for accelerator in vm.ACCELERATORS:
+        template.location(image.DEFAULT_SUITE, accelerator).symlink_to(built)
+    for kvm, accelerator in ("opens and may be used", "kvm"), ("opens, but does not run the lab's", "tcg"):
+        assert status(image.DEFAULT_SUITE) == 0
+        said = capsys.readouterr().out
+        assert f"/dev/kvm           {kvm}" in said and f"template-trixie-{accelerator}-" in said
+        template.distrust_kvm(LabError("No kernel probe fired.", "Build it again."))
+    assert template.kvm_verdict().read_text() == "No kernel probe fired. Build it again."
 
 
 def test_kvm_is_not_to_blame_for_what_keeps_software_emulation_from_building_too(monkeypatch, tmp_path):
@@ -197,7 +201,8 @@ def test_a_new_cache_is_closed_to_others(person):
 def test_disk_full_while_building(tmp_path):
     small = tmp_path / "small"
     small.mkdir()
-    script = f"mount -t tmpfs -o size=30m tmpfs {small} && {sys.executable} -m helpers.lab build > {tmp_path}/said; ls -A {small}"
+    build = f"{sys.executable} -m helpers.lab build > {tmp_path}/said"
+    script = f"mount -t tmpfs -o size=30m tmpfs {small} && {build}; ls -A {small}"
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script],
         env={**os.environ, "EBPF_LAB_CACHE": str(small)},
@@ -206,13 +211,3 @@ def test_disk_full_while_building(tmp_path):
     )
     assert "is full" in done.stderr and "EBPF_LAB_CACHE" in done.stderr and "Traceback" not in done.stderr
     assert done.stdout.split() == ["first-ebpf-lock"]
-
-
-def test_unlocked_dependency_is_named(tmp_path):
-    from helpers.lab import requirements
-
-    (tmp_path / "pyproject.toml").write_text(
-        '[project]\ndependencies = ["no-such-thing"]\n[project.optional-dependencies]\ntest = []\n'
-    )
-    with pytest.raises(LabError, match="does not lock no-such-thing"):
-        requirements.for_guest("3.13", pyproject=tmp_path / "pyproject.toml")

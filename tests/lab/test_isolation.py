@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.lab.conftest import UID, as_user, machines, memory_file
+from tests.lab.person import UID, as_user, machines, memory_file
 from tests.lab.test_server import jupyter_of
 
 pytestmark = [
@@ -75,8 +75,8 @@ def open_kernel(person):
     """A kernel whose channels are ports, as nbclient starts it; gives the ports."""
     code = """
     import json, sys
-    from tests.lab.kernels import Kernel, jupyter
-    with jupyter(), Kernel() as kernel:
+    from tests.lab.kernels import LocalKernel, jupyter
+    with jupyter(), LocalKernel() as kernel:
         print(json.dumps(kernel.manager.ports), flush=True)
         sys.stdin.read()
     """

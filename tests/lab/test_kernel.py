@@ -15,12 +15,12 @@ def test_first_event_comes_soon(person):
     times = person.python(
         """
         import json, statistics
-        from tests.lab.kernels import HELLO, Kernel, jupyter
+        from tests.lab.kernels import HELLO, LocalKernel, jupyter
         ready, imports, event = [], [], []
         with jupyter():
             for _ in range(5):
-                with Kernel() as kernel:
-                    ready.append(kernel.ready_after)
+                with LocalKernel() as kernel:
+                    ready.append(kernel.ready)
                     kernel.execute("import pandas, matplotlib.pyplot")
                     imports.append(kernel.took)
                     assert kernel.execute(HELLO) == "sync Hello World!\\n"
@@ -40,9 +40,9 @@ def test_interrupt_restart_and_shutdown(person):
     seen = person.python(
         """
         import json, threading, time
-        from tests.lab.kernels import Kernel, jupyter
+        from tests.lab.kernels import LocalKernel, jupyter
         seen = {}
-        with jupyter(), Kernel() as kernel:
+        with jupyter(), LocalKernel() as kernel:
             seen["names"] = kernel.execute("print(len(In), {'bpf', 'frame', 'pandas'} & set(globals()))")
             kernel.execute("mine = 1")
             threading.Timer(4, kernel.manager.interrupt_kernel).start()
@@ -84,8 +84,8 @@ def test_killed_process_takes_the_rest_along(person, victim):
     seen = person.python(
         f"""
         import json, os, signal, subprocess, time
-        from tests.lab.kernels import Kernel, jupyter
-        with jupyter(), Kernel() as kernel:
+        from tests.lab.kernels import LocalKernel, jupyter
+        with jupyter(), LocalKernel() as kernel:
             launcher = kernel.launcher()
             qemu = int(subprocess.check_output(["pgrep", "-P", str(launcher)]))
             os.kill({{"launcher": launcher, "qemu": qemu}}["{victim}"], signal.SIGKILL)
@@ -108,9 +108,9 @@ def test_killed_parent_leaves_no_kernel(person):
         __import__("sys").executable,
         "-c",
         "import os, signal\n"
-        "from tests.lab.kernels import Kernel, jupyter\n"
+        "from tests.lab.kernels import LocalKernel, jupyter\n"
         "with jupyter():\n"
-        "    Kernel()\n"
+        "    LocalKernel()\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n",
     )
     assert start.wait(timeout=60) != 0
@@ -123,7 +123,7 @@ def test_two_labs_do_not_hear_each_other(person):
     seen = person.python(
         """
         import json
-        from tests.lab.kernels import HELLO, Kernel, jupyter
+        from tests.lab.kernels import HELLO, LocalKernel, jupyter
         drain = "import os; pipe = os.open('/sys/kernel/tracing/trace_pipe', os.O_RDONLY | os.O_NONBLOCK)"
         read = drain + '''
         try:
@@ -131,7 +131,7 @@ def test_two_labs_do_not_hear_each_other(person):
         except BlockingIOError:
             print("silence")
         '''.replace("        ", "")
-        with jupyter(), Kernel() as one, Kernel() as two:
+        with jupyter(), LocalKernel() as one, LocalKernel() as two:
             print(one.execute(HELLO))
             print(json.dumps({"two": two.execute(read)}))
         """
@@ -144,13 +144,13 @@ def test_memory_of_a_second_and_third_lab(person):
     sizes = person.python(
         """
         import json, subprocess
-        from tests.lab.kernels import HELLO, Kernel, jupyter
+        from tests.lab.kernels import HELLO, LocalKernel, jupyter
         def private(kernel):
             qemu = subprocess.check_output(["pgrep", "-P", str(kernel.launcher())], text=True).strip()
             lines = open(f"/proc/{qemu}/smaps_rollup").read().splitlines()[1:]
             values = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines}
             return values["Pss_Anon"] + values["Private_Dirty"] - min(values["Pss_Anon"], values["Private_Dirty"])
-        with jupyter(), Kernel() as one, Kernel() as two, Kernel() as three:
+        with jupyter(), LocalKernel() as one, LocalKernel() as two, LocalKernel() as three:
             for kernel in (one, two, three):
                 kernel.execute(HELLO)
             print(json.dumps([private(kernel) for kernel in (one, two, three)]))
@@ -165,9 +165,9 @@ def test_an_image_is_drawn(person):
     done = person.python(
         """
         import json
-        from tests.lab.kernels import Kernel, jupyter
+        from tests.lab.kernels import LocalKernel, jupyter
         kinds = []
-        with jupyter(), Kernel() as kernel:
+        with jupyter(), LocalKernel() as kernel:
             hook = lambda message: kinds.extend(message["content"].get("data", {}))
             code = "import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.show()"
             kernel.client.execute_interactive(code, output_hook=hook, timeout=60)

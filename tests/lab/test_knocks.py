@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from tests.conftest import KNOCKS
-from tests.lab.conftest import UID
+from tests.lab.person import UID
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
@@ -65,7 +65,7 @@ def test_restarted_in_mid_collection(person, happened):
     first, last = person.python(
         f"""
         import json, os, psutil
-        from tests.lab.kernels import COLLECTING, Kernel, jupyter
+        from tests.lab.kernels import COLLECTING, LocalKernel, jupyter
         me = psutil.Process()
         def held():
             family = me.children(recursive=True)
@@ -77,7 +77,7 @@ def test_restarted_in_mid_collection(person, happened):
                 "MB": round(me.memory_info().rss / 2**20),
             }}
         seen = []
-        with jupyter(), Kernel() as kernel:
+        with jupyter(), LocalKernel() as kernel:
             for number in range({times}):
                 cell = kernel.client.execute(COLLECTING)
                 while True:
@@ -104,13 +104,13 @@ def test_restarted_in_mid_collection(person, happened):
 
 
 def test_guest_without_memory(person, happened):
-    """A cell gets MemoryError and the next one works. Where even that is overrun, the terminal says why, and ↻ helps."""
+    """A cell gets MemoryError and the next one works. Where even that is overrun, the terminal says why; ↻ helps."""
     said = person.home / "said"
     seen = person.python(
         f"""
         import json, time
-        from tests.lab.kernels import Kernel, jupyter
-        with jupyter(), open("{said}", "w") as file, Kernel(stderr=file) as kernel:
+        from tests.lab.kernels import LocalKernel, jupyter
+        with jupyter(), open("{said}", "w") as file, LocalKernel(stderr=file) as kernel:
             too_much = "everything = [bytearray(b'x' * (1 << 20)) for _ in range(4000)]"
             told = kernel.execute(f"try:\\n    {{too_much}}\\nexcept MemoryError:\\n    print('no room')")
             told += kernel.execute("from bcc import BPF; print(len(BPF(text='BPF_ARRAY(one, u64, 1);')['one']))")

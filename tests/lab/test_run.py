@@ -93,8 +93,8 @@ def test_kernel_ports_listen_on_loopback_only(person):
     addresses = person.python(
         """
         import json, psutil
-        from tests.lab.kernels import Kernel, jupyter
-        with jupyter(), Kernel() as kernel:
+        from tests.lab.kernels import LocalKernel, jupyter
+        with jupyter(), LocalKernel() as kernel:
             family = [psutil.Process(kernel.launcher())]
             family += family[0].children(recursive=True)
             sockets = [c.laddr.ip for p in family for c in p.net_connections("inet") if c.status == "LISTEN"]
@@ -127,8 +127,8 @@ def test_one_lab_works_under_two_gigabytes(person):
             seen = person.python(
                 """
                 import json
-                from tests.lab.kernels import HELLO, Kernel, jupyter
-                with jupyter(), Kernel() as kernel:
+                from tests.lab.kernels import HELLO, LocalKernel, jupyter
+                with jupyter(), LocalKernel() as kernel:
                     for _ in range(4):
                         text = kernel.execute(HELLO + "bpf.cleanup()")
                     kernel.execute("import numpy, pandas; big = pandas.DataFrame(numpy.ones((1_000_000, 10)))")
@@ -150,9 +150,9 @@ def test_host_mode_where_it_can_be(person):
     text = person.in_guest(
         """EBPF_LAB= python - <<'PYTHON'
 from helpers.lab import choose
-from tests.lab.kernels import HELLO, Kernel, jupyter
-with jupyter(), Kernel() as kernel:
-    print(choose.place(), kernel.execute("import os; print(os.environ['EBPF_LAB'])"))
+from tests.lab.kernels import HELLO, LocalKernel, jupyter
+with jupyter(), LocalKernel() as kernel:
+    print(choose.mode(), kernel.execute("import os; print(os.environ['EBPF_LAB'])"))
     print(kernel.execute(HELLO))
 PYTHON"""
     )

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.jupyter import Server
-from tests.lab.conftest import listening, machines
+from tests.lab.person import listening, machines
 from tests.lab.test_kernel import BUSY
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")

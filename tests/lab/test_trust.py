@@ -51,7 +51,7 @@ def test_a_monitor_that_never_answers(built, no_machine_stays, monkeypatch, tmp_
     stopped.write_text(f'#!/bin/sh\nkill -STOP $$\nexec {real} "$@"\n')
     stopped.chmod(0o755)
     monkeypatch.setattr(vm, "qemu", lambda: str(stopped))
-    monkeypatch.setattr(vm, "ANSWER", 0.5)
+    monkeypatch.setattr(vm, "DEADLINE", 0.5)
     with pytest.raises(LabError, match="QEMU did not answer qmp_capabilities within 0.5 s"):
         thaw(built)
 
@@ -61,7 +61,7 @@ def test_devices_that_never_come_to_an_end(built, no_machine_stays, monkeypatch,
     pipe = tmp_path / "state"
     os.mkfifo(pipe)
     writer = os.open(pipe, os.O_RDWR)
-    monkeypatch.setattr(vm, "ANSWER", 0.5)
+    monkeypatch.setattr(vm, "DEADLINE", 0.5)
     with (
         contextlib.closing(os.fdopen(writer)),
         pytest.raises(LabError, match="QEMU still says 'inmigrate'.*after 0.5 s"),
@@ -78,7 +78,7 @@ def test_a_guest_that_is_gone_before_it_is_told_anything(built, no_machine_stays
                 machine.send(hello=True)
 
 
-# The agent of a guest that boots as any other does; once thawed, and if its CPU says that it is KVM's, it spoils itself.
+# The agent of a guest that boots as any other does; thawed, and if its CPU says that it is KVM's, it spoils itself.
 SPOILED = """
 def spoil(before):
     def become(request):
@@ -162,8 +162,7 @@ def trusted(person, built, tmp_path_factory):
         f"""
         import json
         exec({KVM_OPENS!r})
-        place = template.location("trixie", "tcg")
-        place.rename(template.location("trixie", "kvm"))
+        template.location("trixie", "tcg").rename(template.location("trixie", "kvm"))
         file = template.location("trixie", "kvm") / "made.json"
         file.write_text(json.dumps(json.loads(file.read_text()) | {{"accelerator": "kvm"}}))
         print(json.dumps(template.find().name))
@@ -179,7 +178,7 @@ def test_a_thaw_that_fails_with_kvm_falls_back_in_a_notebook(person, trusted):
     seen = person.python(
         f"""
         import json, os, pathlib, sys
-        from tests.lab.kernels import HELLO, Kernel, jupyter
+        from tests.lab.kernels import HELLO, LocalKernel, jupyter
         launcher = {KVM_OPENS!r} + "sys.exit(kernel.main(sys.argv[1]))"
         said = []
         with jupyter():
@@ -187,7 +186,7 @@ def test_a_thaw_that_fails_with_kvm_falls_back_in_a_notebook(person, trusted):
             argv = [sys.executable, "-c", launcher, "{{connection_file}}"]
             spec.write_text(json.dumps(json.loads(spec.read_text()) | {{"argv": argv}}))
             for _ in range(2):
-                with Kernel(patience=300) as kernel:
+                with LocalKernel(deadline=300) as kernel:
                     said.append([kernel.execute("print('first')"), kernel.execute(HELLO)])
         print(json.dumps(said))
         """,

@@ -10,7 +10,7 @@ import time
 import nbformat
 from nbconvert import HTMLExporter
 
-from tests.browser.conftest import chromium
+from tests.browser.chromium import chromium
 from tests.notebooks import FOLDER, NOTEBOOKS, execute, save
 
 
