@@ -198,7 +198,7 @@ MUTATIONS = [
         "fresh", "tests/fresh/test_fresh.py::test_first_command",
     ),
     Mutation(
-        "helpers/lab/setup.py", "max(jupyter, max(later, disk) + boot)", "jupyter + later + disk + boot",
+        "helpers/lab/setup.py", "max(python, max(later, disk) + boot)", "python + later + disk + boot",
         "unit", "tests/unit/test_setup.py::test_what_runs_side_by_side_takes_as_long_as_its_longest",
     ),
     Mutation(

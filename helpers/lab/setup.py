@@ -82,10 +82,10 @@ class Progress:
     def __init__(self, machine: bool):
         self.apt = Step("Debian packages", 15)
         self.later = Step("more Debian packages", 25)
-        self.jupyter = Step("JupyterLab", 50)
+        self.python = Step("Python packages", 50)
         self.disk = Step("the virtual machine's disk", 85)
         self.boot = Step("the virtual machine's first boot", 45)
-        self.steps = [self.apt, self.later, self.jupyter, self.disk, self.boot]
+        self.steps = [self.apt, self.later, self.python, self.disk, self.boot]
         if not machine:
             self.disk.ended = self.boot.ended = time.time()
         # Kept when the environment's Python takes over.
@@ -94,8 +94,8 @@ class Progress:
 
     def left(self) -> float:
         """Return about how many seconds are left: what runs side by side takes as long as its longest."""
-        apt, later, jupyter, disk, boot = (step.left() for step in self.steps)
-        return apt + max(jupyter, max(later, disk) + boot)
+        apt, later, python, disk, boot = (step.left() for step in self.steps)
+        return apt + max(python, max(later, disk) + boot)
 
     def do(self, step: Step, task: Callable[[], object]) -> None:
         """Take a step, and note when it began and ended."""
@@ -284,10 +284,10 @@ def begin(what: str, groups: list[str], venv: Path) -> None:
             return install(later, progress.since) if later else None
         if wanted(what, groups, venv):
             # Held until the process ends, as the environment's Python too: nobody else fills the environment meanwhile.
-            held = building.lock(cache.directory() / "first-ebpf-python-lock", progress.jupyter.says)
+            held = building.lock(cache.directory() / "first-ebpf-python-lock", progress.python.says)
             os.set_inheritable(held, True)
         if not filled(venv):
-            progress.jupyter.began = time.time()
+            progress.python.began = time.time()
             shutil.rmtree(venv, ignore_errors=True)
             causes.run([sys.executable, "-m", "venv", venv], "Python could not make an environment of its own")
     python = str(venv / "bin/python")
@@ -303,7 +303,7 @@ def finish(what: str, groups: list[str], later: list[str], venv: Path) -> None:
     if later:
         tasks[progress.later] = lambda: install(later, progress.since)
     if lists := wanted(what, groups, venv):
-        tasks[progress.jupyter] = lambda: python_packages(venv, lists)
+        tasks[progress.python] = lambda: python_packages(venv, lists)
     if what == "vm" and not image.target(suite).exists():
         causes.enough_room({cache.directory(): 3, Path(os.environ.get("TMPDIR", "/var/tmp")): 2})
         causes.user_namespaces()

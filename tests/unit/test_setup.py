@@ -182,7 +182,7 @@ def test_what_runs_side_by_side_takes_as_long_as_its_longest(monkeypatch):
     # Slower than expected: it is never "about 0:00 left".
     progress.disk.began = now - 1000
     assert progress.left() == max(progress.later.seconds, progress.disk.seconds / 10) + progress.boot.seconds
-    assert setup.Progress(machine=False).left() == progress.apt.seconds + progress.jupyter.seconds
+    assert setup.Progress(machine=False).left() == progress.apt.seconds + progress.python.seconds
 
 
 def test_live_line(capsys, monkeypatch):
@@ -191,8 +191,8 @@ def test_live_line(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "70")
     monkeypatch.setenv("EBPF_LAB_SETUP_SINCE", str(now - 60))
     progress = setup.Progress(machine=True)
-    progress.apt.ended = progress.disk.began = progress.jupyter.began = now
+    progress.apt.ended = progress.disk.began = progress.python.began = now
     progress.draw()
     line = capsys.readouterr().err
-    assert line.startswith(setup.CLEAR + "  [######--------------]  32%, about 2:10 left: JupyterLab, the virtu")
+    assert line.startswith(setup.CLEAR + "  [######--------------]  32%, about 2:10 left: Python packages, the ")
     assert len(line) == len(setup.CLEAR) + 69
