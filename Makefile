@@ -42,6 +42,7 @@ lint: ## check the code's format, its types and its docstrings
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
+	@$(PYTHON) -m tests.docstrings
 
 # Each list that pyproject.toml names, after those before it, so that all of them can be in one environment.
 LOCKS := dependencies lab test browser classroom binder lint lock

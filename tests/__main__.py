@@ -31,10 +31,10 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from helpers.lab import cache, serve
-from tests.conftest import KNOCKS
+from tests.conftest import REPEATS
 
 PYTHON = sys.executable
-PYTEST = ["-m", "pytest", "-p", "no:cacheprovider", "--color", "no", "--timeout", str(60 * max(10, KNOCKS))]
+PYTEST = ["-m", "pytest", "-p", "no:cacheprovider", "--color", "no", "--timeout", str(60 * max(10, REPEATS))]
 SLOW = [*PYTEST, "-v", "--no-header", "-o", "console_output_style=times"]
 OUTSIDE = "this machine, lab from outside"
 FRESH_SUITE = os.environ.get("EBPF_FRESH_SUITE", "trixie")
@@ -84,7 +84,7 @@ def become_root(arguments: list[str]) -> None:
         print("Some tests need root.", flush=True)
         if subprocess.run(["sudo", "-v"]).returncode:
             return
-    names = ("PATH", "PYTHONPATH", "KNOCKS", "STUDENTS", "WHOLE", "LANG", "TMPDIR")
+    names = ("PATH", "PYTHONPATH", "REPEATS", "STUDENTS", "WHOLE", "LANG", "TMPDIR")
     given = [f"{name}={value}" for name, value in os.environ.items() if name in names or name.startswith("EBPF_")]
     os.execvp("sudo", ["sudo", "env", *given, sys.executable, "-m", "tests", *arguments])
 

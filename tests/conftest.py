@@ -6,8 +6,8 @@ import pytest
 
 HAPPENED = pytest.StashKey[list]()
 
-# How often a test repeats what can go wrong at many moments; with patience, `KNOCKS=1000 make test`.
-KNOCKS = int(os.environ.get("KNOCKS", 10))
+# How often a test repeats what can go wrong at many moments; with patience, `REPEATS=1000 make test`.
+REPEATS = int(os.environ.get("REPEATS", 10))
 
 
 def pytest_configure(config):
@@ -16,7 +16,7 @@ def pytest_configure(config):
 
 @pytest.fixture
 def happened(request):
-    """A function that notes a fault and what happened; a test calls it last, when all that it says has been asserted."""
+    """A function that notes a fault and what happened; a test calls it last, when all that it says has been checked."""
     return lambda fault, what: request.config.stash[HAPPENED].append((fault, what))
 
 

@@ -1,7 +1,7 @@
 """python -m tests.docstrings: every number that a public function takes or gives has its unit in the docstring.
 
-Ruff sees that arguments, results and errors are described, and nothing knows what in. A unit here is a word of UNITS: so
-"seconds: how long at most" is enough, and "timeout: how long" is not.
+Ruff sees that arguments, results and errors are described, and nothing knows what in. A unit here is a word of UNITS:
+so "seconds: how long at most" is enough, and "timeout: how long" is not.
 """
 
 import ast
@@ -11,8 +11,8 @@ from pathlib import Path
 
 UNITS = re.compile(
     r"\b(ns|µs|ms|s|nanoseconds?|milliseconds?|seconds?|minutes?|hours?|bytes?|MiB|pages?|inches|points|pixels|"
-    r"events?|calls?|rows?|lines?|times|records?|processes|CPUs?|number of|index|offset|port|descriptors?|ids?|UID|PID|TID|"
-    r"signal|status|version|codes?|share|percent|per second)\b"
+    r"events?|calls?|runs|rows?|lines?|times|records?|processes|CPUs?|number of|index|offset|ports?|ids?|UID|"
+    r"(file )?descriptors?|PID|TID|signal|status|version|codes?|share|percent|per second)\b"
 )
 
 
@@ -27,31 +27,25 @@ def without_unit(path: Path) -> list[str]:
     """The public functions of a module that take or give a number without a unit, a line each."""
     faults = []
     for owner in ast.walk(ast.parse(path.read_text())):
-        if isinstance(owner, ast.Module | ast.ClassDef) and not getattr(owner, "name", "").startswith("_"):
-            class_text = ast.get_docstring(owner) or "" if isinstance(owner, ast.ClassDef) else ""
-            for function in owner.body:
-                if isinstance(function, ast.FunctionDef) and (not function.name.startswith("_") or function.name == "__init__"):
-                    text = ast.get_docstring(function) or ""
-                    text += class_text if function.name == "__init__" else ""
-                    numbers = {a.arg: f"{a.arg}[^:\n]*:(.*(?:\n +.*)*)" for a in all_arguments(function) if number(a.annotation)}
-                    if number(function.returns):
-                        numbers["the result"] = r"()"
-                    faults += [
-                        f"{path}:{function.lineno}: {function.name}: no unit of {name}"
-                        for name, where in numbers.items()
-                        if not any(UNITS.search(found if where != "()" else text) for found in re.findall(where, text) or [""])
-                    ]
+        if not isinstance(owner, ast.Module | ast.ClassDef) or getattr(owner, "name", "").startswith("_"):
+            continue
+        for function in owner.body:
+            if not isinstance(function, ast.FunctionDef) or re.match("_(?!_init__)", function.name):
+                continue
+            text = ast.get_docstring(owner if function.name == "__init__" else function) or ""
+            for name in numbers(function):
+                # What Args says of it; else all that is said.
+                described = re.search(rf"^ +{name}: (.*(?:\n     +.*)*)", text, re.M)
+                if not UNITS.search(described[1] if described else text):
+                    faults.append(f"{path}:{function.lineno}: {function.name}: no unit of {name}")
     return faults
 
 
-def all_arguments(function: ast.FunctionDef) -> list[ast.arg]:
-    """The arguments of a function, whatever their kind."""
-    return [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-
-
-def number(annotation: ast.expr | None) -> bool:
-    """Whether an annotation is a number, or a number or None."""
-    return annotation is not None and bool(re.search(r"\b(int|float)\b", ast.unparse(annotation)))
+def numbers(function: ast.FunctionDef) -> list[str]:
+    """The arguments of a function that are annotated as numbers, or as holding numbers, and its result likewise."""
+    arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    annotated = [(argument.arg, argument.annotation) for argument in arguments] + [("the result", function.returns)]
+    return [name for name, kind in annotated if kind and re.search(r"\b(int|float)\b", ast.unparse(kind))]
 
 
 if __name__ == "__main__":

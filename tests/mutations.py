@@ -121,16 +121,16 @@ MUTATIONS = [
     ),
     Mutation(
         "helpers/collect/perf_output.py", "self._counts()[1] != self._counts()[1]", "True",
-        "vm", "tests/live/test_machine_knocks.py::test_a_cpu_goes_and_comes_back",
+        "vm", "tests/live/test_machine_stress.py::test_a_cpu_goes_and_comes_back",
     ),
     Mutation(
         "helpers/collect/perf_output.py", "            self._a_cpu_came_late = True\n", "",
-        "vm", "tests/live/test_machine_knocks.py::test_a_cpu_goes_and_comes_back",
+        "vm", "tests/live/test_machine_stress.py::test_a_cpu_goes_and_comes_back",
     ),
     Mutation(
         "helpers/collect/perf_output.py",
         "            self._consume(cpu)\n            self._close(cpu)", "            self._close(cpu)",
-        "vm", "tests/live/test_machine_knocks.py::test_what_waits_in_the_ring_of_a_cpu_that_goes",
+        "vm", "tests/live/test_machine_stress.py::test_what_waits_in_the_ring_of_a_cpu_that_goes",
     ),
     Mutation(
         "helpers/draw/plots.py", "* 1e9 / width\n", "* 1e9\n",
@@ -256,7 +256,7 @@ MUTATIONS = [
     ),
     Mutation(
         "helpers/lab/guest.py", "    else:\n        limit_memory()\n", "",
-        "lab", "tests/lab/test_knocks.py::test_guest_without_memory",
+        "lab", "tests/lab/test_stress.py::test_guest_without_memory",
     ),
     Mutation(
         "helpers/lab/guest.py", '    reseed(base64.b64decode(request["seed"]))\n', "",

@@ -59,7 +59,7 @@ def _build(suite: str, again: bool) -> int:
 
 
 def status(suite: str) -> int:
-    """Return 0, having said what is there and where notebooks will run."""
+    """Return 0, the exit status, having said what is there and where notebooks will run."""
     disk, frozen = image.target(suite), template.find(suite)
     kvm = "opens and may be used" if template.usable_kvm() else "cannot be used"
     if template.kvm_verdict().exists():

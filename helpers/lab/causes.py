@@ -77,7 +77,7 @@ def connected() -> bool:
 
 
 def enough_room(needed: dict[Path, float]) -> None:
-    """Make sure that so many GB are free in each of these directories, those on one disk added up.
+    """Make sure that so many GB (10**9 bytes) are free in each of these directories, those on one disk added up.
 
     Raises:
         LabError: there is less.

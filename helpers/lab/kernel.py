@@ -33,7 +33,7 @@ def main(connection_file: str) -> int:
 
 
 def host(connection_file: str) -> int:
-    """Return 0 when the IPython kernel that this process is, with the helpers at hand, has been shut down."""
+    """Return 0, the exit status, when the IPython kernel that this process is has been shut down."""
     from ipykernel.kernelapp import IPKernelApp
 
     os.environ["EBPF_LAB"] = "host"
@@ -43,7 +43,7 @@ def host(connection_file: str) -> int:
 
 
 def explain(connection_file: str, error: LabError) -> int:
-    """Return 1 when the kernel that this process is has been shut down: it answers every cell with what is wrong."""
+    """Return 1, the exit status, when this process, a kernel that answers every cell with what is wrong, is shut down."""
     from ipykernel.kernelapp import IPKernelApp
     from ipykernel.kernelbase import Kernel
     from zmq import ZMQError

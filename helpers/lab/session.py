@@ -12,7 +12,7 @@ from typing import Any
 from . import LabError, cache, guest, sockets, template, vm
 
 # What a learner may have set for the Python that runs the notebook, and a tester for the tests.
-PASSED_ON = ("TZ", "JPY_SESSION_NAME", "COVERAGE_PROCESS_START", "KNOCKS")
+PASSED_ON = ("TZ", "JPY_SESSION_NAME", "COVERAGE_PROCESS_START", "REPEATS")
 
 
 def suite() -> str:
@@ -27,7 +27,7 @@ def thawed(parent: int, ports: dict[int, int] | None = None, **request: Any) -> 
 
     Args:
         parent: The parent of this process (its PID), with which the machine ends.
-        ports: Ports of 127.0.0.1, and those of the guest that they lead to.
+        ports: Numbers of ports of 127.0.0.1, and of the ports of the guest that they lead to.
         **request: What is sent on to the guest: the *key* of a Jupyter connection, or the *command* to run.
 
     Raises:
@@ -96,7 +96,7 @@ def kernel(connection: dict[str, Any], parent: int) -> int:
 
 
 def stop_with_parent(machine: vm.VM, parent: int) -> None:
-    """End the machine when the process that started this one is gone, however it went."""
+    """End the machine when the process that started this one, whose PID is *parent*, is gone, however it went."""
 
     def watch() -> None:
         while os.getppid() == parent:

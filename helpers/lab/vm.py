@@ -73,7 +73,7 @@ def qemu_version() -> str:
 
 
 def qemu_is_at_least(*version: int) -> bool:
-    """Tell whether QEMU's version is this one, such as 8, 1, or newer."""
+    """Return whether QEMU's version is this one, such as 8, 1, or newer."""
     return tuple(map(int, re.findall(r"\d+", qemu_version()))) >= version
 
 
@@ -85,8 +85,8 @@ def reads_without_writing() -> bool:
 def threads() -> str:
     """Return how QEMU emulates the guest's CPUs: "multi", side by side, or "single", in turn.
 
-    Before 8.1 a CPU may go on with the breakpoint by which the kernel changes its own code, when another CPU has taken it
-    away while it was translated: a kprobe detached while it fires then ends in a call to address 0.
+    Before 8.1 a CPU may go on with the breakpoint by which the kernel changes its own code, when another CPU has taken
+    it away while it was translated: a kprobe detached while it fires then ends in a call to address 0.
     """
     return "multi" if qemu_is_at_least(8, 1) else "single"
 
@@ -228,7 +228,7 @@ class VM:
 
         Args:
             execute: The command.
-            descriptor: An open file that goes with it.
+            descriptor: The file descriptor that goes with it.
             **arguments: The command's arguments.
 
         Raises:

@@ -97,8 +97,8 @@ def show(rows, found, base, events):
         )
         got = f"{speed[row] / 1e6:.2f} M | {speed[row] / speed[base]:.1f}" if speed[row] else "– | –"
         print(
-            f"| {title:37} | {median(found, row, 'producer'):.2f} s | {slower} | {got} | {median(found, row, 'cpu'):.2f} "
-            f"| {share} | {median(found, row, 'memory') / 1e6:.0f} MB |"
+            f"| {title:37} | {median(found, row, 'producer'):.2f} s | {slower} | {got} "
+            f"| {median(found, row, 'cpu'):.2f} | {share} | {median(found, row, 'memory') / 1e6:.0f} MB |"
         )
     print()
 
@@ -142,8 +142,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         build(folder := Path(folder))
         print(
-            f"{chosen.events:,} events of 40 bytes from one CPU, 1024 pages, medians of {chosen.rounds} interleaved rounds, "
-            f"Linux {os.uname().release}, {os.cpu_count()} CPUs\n",
+            f"{chosen.events:,} events of 40 bytes from one CPU, 1024 pages, "
+            f"medians of {chosen.rounds} interleaved rounds, Linux {os.uname().release}, {os.cpu_count()} CPUs\n",
             flush=True,
         )
         show(ROWS, rounds(ROWS, folder, chosen.events, chosen.rounds), "bcc_callback_tuples", chosen.events)

@@ -1,7 +1,7 @@
 """The table of compiles: CPU seconds of one BPF(…) in a process that has compiled before.
 
-By BCC alone (stock) and with the lab's precompiled headers (ours), in the lab's image: on this machine's processor and in
-the virtual machine. Rounds are interleaved; the table shows medians.
+By BCC alone (stock) and with the lab's precompiled headers (ours), in the lab's image: on this machine's processor and
+in the virtual machine. Rounds are interleaved; the table shows medians.
 """
 
 import json
@@ -64,7 +64,7 @@ def measured(command: list[str]) -> list[list[tuple[float, float]]]:
 
 
 class Compiler:
-    """A process that compiles what it is told to, and says how long that took: with a library of the folder *libraries*."""
+    """A process that compiles with a library of the folder *libraries*, and says how long each took."""
 
     def __init__(self, libraries: str | None):
         environment = dict(os.environ, **({"LD_LIBRARY_PATH": libraries} if libraries else {}))

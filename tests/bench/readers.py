@@ -5,7 +5,8 @@
 - ``producer``: wall seconds of the producer's loop; ``total``: from its start to the finished frame
 - ``cpu``: CPU seconds of everything but the producer; ``memory``: peak of resident memory above the start, in bytes,
   helpers included
-- ``fired``: events by a count kept in the kernel (PerfOutput, RingBuffer); ``rows`` in the frame, its size ``frame``, ``lost`` by the reader's own account (null: it cannot say)
+- ``fired``: events by a count kept in the kernel (PerfOutput, RingBuffer); ``rows`` in the frame, its size ``frame``,
+  ``lost`` by the reader's own account (null: it cannot say)
 """
 
 import ctypes
@@ -83,8 +84,8 @@ def frame_of(records):
     return columns.to_frame()
 
 
-# Each row is a generator: it prepares, yields, is given the running producer, and yields its frame (or only the number of
-# rows), the lost events, the producer's times, and where the kernel counts, the events fired.
+# Each row is a generator: it prepares, yields, is given the running producer, and yields its frame (or only the number
+# of rows), the lost events, the producer's times, and where the kernel counts, the events fired.
 
 
 def no_program(built):

@@ -225,7 +225,9 @@ def test_notebook_dir_keeps_the_students_work_and_gets_what_is_new(school, stude
     student.start()
     assert mine.read_text() == "mine"
     assert removed.read_text() == (course / "notebooks" / removed.name).read_text()
-    assert (student.notebook_dir / "helpers/draw/listing.py").read_text() == (course / "helpers/draw/listing.py").read_text()
+    assert (student.notebook_dir / "helpers/draw/listing.py").read_text() == (
+        course / "helpers/draw/listing.py"
+    ).read_text()
     assert (student.notebook_dir / "notebooks/08_handed_out.ipynb").stat().st_uid == student.uid
     assert student.notebook_dir.stat().st_mode & 0o777 == 0o700
 

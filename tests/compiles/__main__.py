@@ -1,7 +1,7 @@
-"""python -m tests.compiles [--vm] [SUITE …]: every program we have, and BCC's own tools, with precompiled headers and without.
+"""python -m tests.compiles [--vm] [SUITE …]: our programs and BCC's own tools, with precompiled headers and without.
 
-Each has to come out the same: its code to the bit, what is said to the letter (but for long programs that do not compile:
-the numbers that clang gives to the lines of its scratch space). On this machine's processor, in the image of
+Each has to come out the same: its code to the bit, what is said to the letter (but for long programs that do not
+compile: the numbers that clang gives to the lines of its scratch space). On this machine's processor, in the image of
 each Debian release (the default one, or those named), as root; with --vm in its virtual machine, which takes an hour.
 """
 

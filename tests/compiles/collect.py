@@ -1,4 +1,4 @@
-"""python -m tests.compiles.collect FOLDER: print, as JSON, the programs that the BCC tools in a folder would compile."""
+"""python -m tests.compiles.collect FOLDER: print as JSON the programs that the BCC tools in a folder would compile."""
 
 import json
 import os

@@ -1,8 +1,8 @@
 """python -m tests.compiles.compare FILE: compile the programs in a JSON file twice, where the lab's BCC is.
 
-Once with what stands in front of BCC's library (helpers/lab/libbcc.c), once by that library itself. Prints JSON, a line for
-each program: its name, the precompiled header, CPU seconds of both, the two outcomes if they differ, and whether they do so
-in the numbers that messages give to the lines of clang's scratch space.
+Once with what stands in front of BCC's library (helpers/lab/libbcc.c), once by that library itself. Prints JSON, a line
+for each program: its name, the precompiled header, CPU seconds of both, the two outcomes if they differ, and whether
+they do so in the numbers that messages give to the lines of clang's scratch space.
 """
 
 import ctypes
@@ -112,7 +112,7 @@ def main(file: str, only: str | None = None) -> None:
 
 
 def unnumbered(outcome: dict) -> dict:
-    """Leave out the line numbers of clang's scratch space, where tokens are pasted: they start again after some hundred."""
+    """Leave out the line numbers of clang's scratch space, where tokens are pasted: they restart after some hundred."""
     said = re.sub(r"<scratch space>:\d+(:.*)\n +\d+ \|", r"<scratch space>\1\n |", outcome.get("said", ""))
     return outcome | {"said": said}
 

@@ -1,6 +1,5 @@
 """Programs that have to come out the same with precompiled headers and without: to the bit, or to the letter of an error."""
 
-import re
 from typing import NamedTuple
 
 HEAVY = ["linux/sched.h", "linux/fs.h", "linux/blkdev.h", "linux/blk-mq.h", "linux/skbuff.h", "net/sock.h"]

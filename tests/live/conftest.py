@@ -12,7 +12,7 @@ from tests.live.probes import SYSCALL, TRACING, fire, kind_of_probe
 
 # The virtual machine's own wire: what breaks a machine is tried there, and never on the host.
 if not Path("/dev/virtio-ports/wire").exists():
-    collect_ignore = ["test_machine_knocks.py"]
+    collect_ignore = ["test_machine_stress.py"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -89,9 +89,9 @@ class Exercise(NamedTuple):
 def exercises(notebook: nbformat.NotebookNode) -> list[Exercise]:
     """The exercises of a notebook, from the metadata of its cells.
 
-    The cell to fill has ``exercise`` (a key) and ``wrong`` (a plausible wrong answer) and is tagged "exercise"; the check
-    is the first code cell behind it that begins a check; the markdown cell with ``solution`` (the key) holds one Python
-    block. Raises ValueError where one of them is missing.
+    The cell to fill has ``exercise`` (a key) and ``wrong`` (a plausible wrong answer) and is tagged "exercise"; the
+    check is the first code cell behind it that begins a check; the markdown cell with ``solution`` (the key) holds one
+    Python block. Raises ValueError where one of them is missing.
     """
     cells, found = notebook.cells, []
     solutions = {}

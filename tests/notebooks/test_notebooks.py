@@ -77,7 +77,7 @@ def test_exercises_answered_wrongly_and_well(notebook):
         return words_of(run(task.check))
 
     with opened(notebook) as run:
-        for place, cell in enumerate(notebook.cells):
+        for place in range(len(notebook.cells)):
             run(place)
             if place not in tasks:
                 continue
@@ -111,7 +111,8 @@ def numbers_of(cell):
             text = output.data.get("text/plain", "")
         else:
             continue
-        # pandas folds wide frames in plain text, and how wide one is depends on its numbers; the page's table has its rows.
+        # pandas folds wide frames in plain text, and how wide one is depends on its numbers; the page's table has its
+        # rows.
         rows = output.get("data", {}).get("text/html", "").count("<tr")
         found.append((rows or len(text.splitlines()), *COUNT.findall(text)))
         if "Name: count" in text:

@@ -1,4 +1,4 @@
-"""When a program is compiled from a precompiled header, from which, and when BCC is left alone (helpers/lab/libbcc.c)."""
+"""When a program is compiled from a precompiled header, from which, and when BCC is left alone (lab/libbcc.c)."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""Hard knocks: what came is kept, what was lost is counted, nothing stays behind, and the next cell works."""
+"""Stress: what came is kept, what was lost is counted, nothing stays behind, and the next cell works."""
 
 import ctypes
 import gc
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from helpers import PerfOutput, RingBuffer, TracePipe, detach_all
-from tests.conftest import KNOCKS
+from tests.conftest import REPEATS
 from tests.live.probes import TRACING, asleep, finish, fire, fired, producer, two_cpus
 from tests.moments import moments, press
 
@@ -113,7 +113,7 @@ def test_stop_at_every_moment(load, name, happened):
     cell()
     before = held()
     found = moments(cell)
-    found = found[:: max(1, len(found) // KNOCKS)]
+    found = found[:: max(1, len(found) // REPEATS)]
     through = 0
     for moment in found:
         start = fired(bpf)
@@ -140,7 +140,7 @@ def test_stop_in_a_flood(load, name, happened):
         fire()
     before = held()
     received = lost = 0
-    for delay in np.linspace(0, 0.1, KNOCKS):
+    for delay in np.linspace(0, 0.1, REPEATS):
         start = fired(bpf)
         script = f"import os, signal, time; time.sleep({delay}); os.kill({os.getpid()}, signal.SIGINT)"
         with subprocess.Popen([sys.executable, "-S", "-E", "-c", script]):
@@ -154,7 +154,7 @@ def test_stop_in_a_flood(load, name, happened):
         assert events.received + events.lost == fired(bpf) - start
         received, lost = received + events.received, lost + events.lost
     happened(
-        f"■ in a flood of events, {KNOCKS} times, {name}",
+        f"■ in a flood of events, {REPEATS} times, {name}",
         f"fired {received + lost:,} = received {received:,} + lost {lost:,}",
     )
 
@@ -196,7 +196,7 @@ def test_detached_again_and_again_in_a_flood(load, happened):
     """The kernel changes a function's first instruction while two CPUs run into it."""
     producers = [producer(10**9, cpu) for cpu in two_cpus()]
     try:
-        for _ in range(KNOCKS):
+        for _ in range(REPEATS):
             bpf = load(PROGRAM)
             deadline = time.monotonic() + 60
             while not fired(bpf):
@@ -208,7 +208,7 @@ def test_detached_again_and_again_in_a_flood(load, happened):
             process.kill()
             process.wait()
     assert alive == [True, True]
-    happened(f"{KNOCKS} probes attached and detached in a flood", "each fired, and the kernel lives")
+    happened(f"{REPEATS} probes attached and detached in a flood", "each fired, and the kernel lives")
 
 
 def test_a_reader_that_sleeps(load, small_buffer, happened):
@@ -234,7 +234,7 @@ def test_a_reader_that_sleeps(load, small_buffer, happened):
 def test_killed_in_mid_collection(load, trace_clock, happened):
     """Python is killed while all three collectors read, again and again: the kernel takes everything back."""
     kernel = in_the_kernel()
-    times = max(2, KNOCKS // 5)
+    times = max(2, REPEATS // 5)
     for _ in range(times):
         reader, writer = os.pipe()
         pid = os.fork()

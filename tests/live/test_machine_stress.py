@@ -1,4 +1,4 @@
-"""Hard knocks that only a machine of one's own may get: in the lab's virtual machine, and never on the host."""
+"""Stress that only a machine of one's own may get: in the lab's virtual machine, and never on the host."""
 
 import time
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from helpers import PerfOutput, RingBuffer, TracePipe, wall_clock
 from tests.live.probes import finish, fire, fired, producer
-from tests.live.test_knocks import PROGRAM
+from tests.live.test_stress import PROGRAM
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning"),

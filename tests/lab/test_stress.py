@@ -1,4 +1,4 @@
-"""Hard knocks from outside: restarts in mid-collection, a full disk, a guest without memory."""
+"""Stress from outside: restarts in mid-collection, a full disk, a guest without memory."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import urllib.error
 import nbformat
 import pytest
 
-from tests.conftest import KNOCKS
+from tests.conftest import REPEATS
 from tests.lab.person import UID
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
@@ -61,7 +61,7 @@ def test_disk_full_while_saving(person, small_disk, server, happened, full):
 
 def test_restarted_in_mid_collection(person, happened):
     """↻ while a cell collects, kindly and by force: the fresh kernel works, and this side holds what it held."""
-    times = max(3, KNOCKS // 2)
+    times = max(3, REPEATS // 2)
     first, last = person.python(
         f"""
         import json, os, psutil
