@@ -43,7 +43,7 @@ def host(connection_file: str) -> int:
 
 
 def explain(connection_file: str, error: LabError) -> int:
-    """Return 1, the exit status, when this process, a kernel that answers every cell with what is wrong, is shut down."""
+    """Return 1, the exit status, when the kernel that this process is, which only says what is wrong, was shut down."""
     from ipykernel.kernelapp import IPKernelApp
     from ipykernel.kernelbase import Kernel
     from zmq import ZMQError
