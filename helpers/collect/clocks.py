@@ -55,4 +55,5 @@ def wall_clock(times: Any) -> "pd.Series[Any]":
     offset = times.attrs.get("realtime_offset_ns")
     if offset is None:
         offset = realtime_offset_ns()
-    return (times.astype("int64") + offset).astype("datetime64[ns]")
+    realtime_ns: pd.Series = times.astype("int64") + offset
+    return realtime_ns.astype("datetime64[ns]")
