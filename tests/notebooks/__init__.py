@@ -16,12 +16,15 @@ from helpers.lab import cache, serve
 
 FOLDER = cache.PROJECT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
+CHINESE = FOLDER / "zh"
+TRANSLATED = [CHINESE / path.name for path in NOTEBOOKS]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
 CELL_TIMEOUT = 240  # seconds; a cell that takes longer hangs
 
 
 @contextmanager
-def opened(notebook: nbformat.NotebookNode):
-    """A fresh kernel for a notebook: yields a function that runs one cell, given its place, and returns the cell.
+def opened(notebook: nbformat.NotebookNode, folder: Path = FOLDER):
+    """A fresh kernel for a notebook in a folder: yields a function that runs one cell, given its place, and returns the cell.
 
     The function raises CellExecutionError for an error in a cell that is not tagged ``raises-exception``.
     """
@@ -32,7 +35,7 @@ def opened(notebook: nbformat.NotebookNode):
             timeout=CELL_TIMEOUT,
             iopub_timeout=60,
             kernel_name="ebpf",
-            resources={"metadata": {"path": str(FOLDER)}},
+            resources={"metadata": {"path": str(folder)}},
             coalesce_streams=True,
         )
         try:
@@ -42,17 +45,16 @@ def opened(notebook: nbformat.NotebookNode):
             os.environ.pop("JUPYTER_PATH") if old is None else os.environ.update(JUPYTER_PATH=old)
 
 
-def execute(source: Path | nbformat.NotebookNode, times: int = 1) -> tuple[nbformat.NotebookNode, str | None]:
-    """Run all cells from a fresh kernel, *times* over in that kernel; return the last run and its first error, if any.
+def execute(path: Path) -> tuple[nbformat.NotebookNode, str | None]:
+    """Run all cells from a fresh kernel; return the notebook and its first error, if any.
 
     A cell tagged ``raises-exception`` may fail: its error is the lesson.
     """
-    notebook = source if isinstance(source, nbformat.NotebookNode) else nbformat.read(source, as_version=4)
+    notebook = nbformat.read(path, as_version=4)
     try:
-        with opened(notebook) as run:
-            for _ in range(times):
-                for index in range(len(notebook.cells)):
-                    run(index)
+        with opened(notebook, path.parent) as run:
+            for index in range(len(notebook.cells)):
+                run(index)
     except CellExecutionError as failure:
         return notebook, str(failure)
     return notebook, None

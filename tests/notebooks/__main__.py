@@ -1,34 +1,45 @@
 """python -m tests.notebooks [NAME …]: run notebooks in the lab from a fresh kernel and save them with their outputs.
 
+The Chinese ones are made anew before they run, of the English ones as they are then.
+
 The plot of the cell tagged "picture", or the cell itself where it draws none, is also saved for the README.
 """
 
 import base64
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 from nbconvert import HTMLExporter
 
 from tests.browser.chromium import chromium
-from tests.notebooks import FOLDER, NOTEBOOKS, execute, save
+from tests.notebooks import FOLDER, NOTEBOOKS, TRANSLATED, execute, save, translation
 
 
 def main(names: list[str]) -> int:
-    paths = [path for path in NOTEBOOKS if not names or path.stem in names or path.stem[:2] in names]
-    failed = 0
-    for path in paths:
-        print(f"  {path.stem} …", end=" ", flush=True)
-        start = time.monotonic()
-        notebook, error = execute(path)
-        print(f"{time.monotonic() - start:.0f} s")
-        if error:
-            failed += 1
-            print(f"{error}\n{path.name} was left as it is.", file=sys.stderr)
-        else:
-            save(notebook, path)
-            save_picture(notebook, path)
+    def wanted(path: Path) -> bool:
+        return not names or path.stem in names or path.stem[:2] in names
+
+    failed = [path for path in filter(wanted, NOTEBOOKS) if not run(path)]
+    translation.main()
+    failed += [path for path in filter(wanted, TRANSLATED) if not run(path)]
     return bool(failed)
+
+
+def run(path: Path) -> bool:
+    """Run a notebook and save it, if it runs to its end."""
+    print(f"  {path.relative_to(FOLDER).with_suffix('')} …", end=" ", flush=True)
+    start = time.monotonic()
+    notebook, error = execute(path)
+    print(f"{time.monotonic() - start:.0f} s")
+    if error:
+        print(f"{error}\n{path.name} was left as it is.", file=sys.stderr)
+        return False
+    save(notebook, path)
+    if path in NOTEBOOKS:
+        save_picture(notebook, path)
+    return True
 
 
 def save_picture(notebook, path):

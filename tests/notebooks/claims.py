@@ -5,6 +5,8 @@ CLAIMS has a few lines of Python for the id of a code cell. They run behind that
 
 import nbformat
 
+from tests.notebooks import translation
+
 CLAIMS = {
     # 00: a row for each call, by who made it, and none lost.
     "00-20": "assert len(df) == lines.received == 15 and lines.lost == df.attrs['lost'] == 0",
@@ -107,12 +109,12 @@ CLAIMS = {
 }
 
 
-def with_claims(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Put each claim in a cell of its own behind the cell whose numbers it is about."""
+def with_claims(notebook: nbformat.NotebookNode, say: translation.Say) -> nbformat.NotebookNode:
+    """Put each claim, in the notebook's words, in a cell of its own behind the cell whose numbers it is about."""
     cells = []
     for cell in notebook.cells:
         cells.append(cell)
         if cell.id in CLAIMS:
-            cells.append(nbformat.v4.new_code_cell(CLAIMS[cell.id], id=f"{cell.id}-claim"))
+            cells.append(nbformat.v4.new_code_cell(translation.code(CLAIMS[cell.id], say), id=f"{cell.id}-claim"))
     notebook.cells = cells
     return notebook

@@ -4,6 +4,7 @@ A notebook is passed through three times. In one fresh kernel all its cells run,
 must be the same both times, and what the text says of them must hold (claims.py). Then the exercises are answered, by
 somebody who comes back to them. In another kernel each exercise meets its wrong answer and then its solution, in the
 place where a learner would write them, and after these the answers of answers.py; everything around runs as usual.
+The Chinese notebooks go the same way, their claims and answers with the words of their own code.
 """
 
 import copy
@@ -12,7 +13,7 @@ import re
 import nbformat
 import pytest
 
-from tests.notebooks import NOTEBOOKS, exercises, opened, words_of
+from tests.notebooks import FOLDER, NOTEBOOKS, TRANSLATED, exercises, opened, translation, words_of
 from tests.notebooks.answers import ANSWERS, Wrong
 from tests.notebooks.claims import with_claims
 
@@ -24,17 +25,28 @@ COUNT = re.compile(
 )
 
 
-@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
-def notebook(request):
-    return nbformat.read(request.param, as_version=4)
+@pytest.fixture(params=[*NOTEBOOKS, *TRANSLATED], ids=lambda path: str(path.relative_to(FOLDER).with_suffix("")))
+def path(request):
+    return request.param
 
 
-def test_run_all_twice_in_one_kernel(notebook):
-    with_claims(notebook)
+@pytest.fixture
+def notebook(path):
+    return nbformat.read(path, as_version=4)
+
+
+@pytest.fixture
+def say(path):
+    """What puts the words of code into the notebook's language."""
+    return translation.saying(translation.read()) if path in TRANSLATED else str
+
+
+def test_run_all_twice_in_one_kernel(path, notebook, say):
+    with_claims(notebook, say)
     code = [place for place, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     tasks = exercises(notebook)
     runs = []
-    with opened(notebook) as run:
+    with opened(notebook, path.parent) as run:
         for _ in range(2):
             for place in code:
                 run(place)
@@ -66,7 +78,7 @@ def test_run_all_twice_in_one_kernel(notebook):
     assert not problems, "\n".join(problems)
 
 
-def test_exercises_answered_wrongly_and_well(notebook):
+def test_exercises_answered_wrongly_and_well(path, notebook, say):
     tasks = {task.cell: task for task in exercises(notebook)}
     assert tasks, "a notebook has exercises"
     problems = []
@@ -76,7 +88,7 @@ def test_exercises_answered_wrongly_and_well(notebook):
         run(task.cell)
         return words_of(run(task.check))
 
-    with opened(notebook) as run:
+    with opened(notebook, path.parent) as run:
         for place in range(len(notebook.cells)):
             run(place)
             if place not in tasks:
@@ -84,11 +96,12 @@ def test_exercises_answered_wrongly_and_well(notebook):
             task = tasks[place]
             said = answered(run, task, task.wrong)
             advice = said.partition("not right yet. ")[2]
-            if len(advice.split()) < 6 or "because of an error" in advice:
+            if len(re.findall(r"[\u4e00-\u9fff]|[\w`]+", advice, re.ASCII)) < 6 or "because of an error" in advice:
                 problems.append(f"{task.key}: the wrong answer is told {said!r}")
             for answer in ANSWERS.get(task.key, []):
-                said = answered(run, task, f"# Exercise {task.key}\n{answer.code}")
+                said = answered(run, task, f"# Exercise {task.key}\n{translation.code(answer.code, say)}")
                 verdict, words = ("not right yet", answer.told) if isinstance(answer, Wrong) else ("done", "")
+                words *= path in NOTEBOOKS  # what is said is compared in English only
                 if f"Exercise {task.key}: {verdict}." not in said or words not in said or "because of an error" in said:
                     problems.append(f"{task.key}: {answer.what} is told {said!r}")
             said = answered(run, task, task.solution)

@@ -6,7 +6,7 @@ import statistics
 import nbformat
 import pytest
 
-from tests.notebooks import FOLDER, NOTEBOOKS, digest, exercises
+from tests.notebooks import FOLDER, LINK, NOTEBOOKS, digest, exercises
 from tests.notebooks.answers import ANSWERS
 from tests.notebooks.claims import CLAIMS
 
@@ -20,7 +20,6 @@ SERIES = [
     "06_ring_buffer",
     "07_a_real_question",
 ]
-LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
