@@ -24,7 +24,7 @@ CELL_TIMEOUT = 240  # seconds; a cell that takes longer hangs
 
 @contextmanager
 def opened(notebook: nbformat.NotebookNode, folder: Path = FOLDER):
-    """A fresh kernel for a notebook in a folder: yields a function that runs one cell, given its place, and returns the cell.
+    """A fresh kernel in a folder for a notebook: yields a function that runs a cell, given its place, and returns it.
 
     The function raises CellExecutionError for an error in a cell that is not tagged ``raises-exception``.
     """
