@@ -19,14 +19,16 @@ def pair(path):
 
 
 def test_all_is_translated():
-    assert not translate.untranslated(CATALOGUE, translate.texts())
+    problems = translate.untranslated(CATALOGUE, translate.texts())
+    assert not problems, "\n".join(problems)
     assert [entry.msgid for entry in CATALOGUE] == list(translate.texts()), "run: python -m tests.notebooks.translation"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_cells_and_code_are_the_same(path):
     english, chinese = pair(path)
-    assert not translate.differences(english, chinese, SAY)
+    problems = translate.differences(english, chinese, SAY)
+    assert not problems, "\n".join(problems)
     for mine, theirs in zip(exercises(english), exercises(chinese), strict=True):
         assert (mine.key, mine.cell, mine.check) == (theirs.key, theirs.cell, theirs.check)
         assert translate.skeleton(mine.solution) == translate.skeleton(theirs.solution)
@@ -75,8 +77,8 @@ def test_a_changed_sentence_is_fuzzy_and_shown_in_english():
     entry = catalogue.find(new)
     assert entry.fuzzy and entry.msgstr == SAY(old) and entry.previous_msgid == old
     assert translate.saying(catalogue)(new) == new
-    [problem] = translate.untranslated(catalogue, changed)
-    assert "07-65" in problem and new in problem and "fuzzy" in problem
+    [problem] = [problem for problem in translate.untranslated(catalogue, changed) if new in problem]
+    assert "07-65" in problem and "fuzzy" in problem
     entry.flags.clear()
     assert translate.saying(catalogue)(new) == SAY(old)
 
@@ -85,7 +87,7 @@ def test_a_new_text_is_shown_in_english():
     found = translate.texts() | {"Quite another thing: zebras.": ["00-01"]}
     catalogue = translate.merged(translate.read(), found)
     assert translate.saying(catalogue)("Quite another thing: zebras.") == "Quite another thing: zebras."
-    assert translate.untranslated(catalogue, found) == ["00-01: 'Quite another thing: zebras.' is not translated"]
+    assert "00-01: 'Quite another thing: zebras.' is not translated" in translate.untranslated(catalogue, found)
 
 
 @pytest.mark.parametrize(
