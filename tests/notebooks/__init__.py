@@ -17,7 +17,7 @@ from helpers.lab import cache, serve
 FOLDER = cache.PROJECT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
 CHINESE = FOLDER / "zh"
-TRANSLATED = [CHINESE / path.name for path in NOTEBOOKS]
+TRANSLATED = sorted(CHINESE.glob("[0-9][0-9]_*.ipynb"))
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CELL_TIMEOUT = 240  # seconds; a cell that takes longer hangs
 

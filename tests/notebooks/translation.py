@@ -1,6 +1,8 @@
-"""python -m tests.notebooks.translation: the Chinese edition, made of the English one and notebooks/zh/messages.po.
+"""python -m tests.notebooks.translation [NN …]: the Chinese edition, of the English one and notebooks/zh/messages.po.
 
-First it brings that catalogue up to date. What is new in English stands there without a translation, or with that of
+It has the notebooks that stand in notebooks/zh, and gets those whose numbers are given.
+
+First it brings the catalogue up to date. What is new in English stands there without a translation, or with that of
 the most similar text that is gone, marked fuzzy. Both show in English until somebody has translated them, or looked and
 taken the mark away. Then it writes the notebooks, whose outputs stay where their code has, and the glossary.
 
@@ -13,10 +15,12 @@ import copy
 import difflib
 import io
 import re
+import sys
 import tokenize
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
 
 import nbformat
 import polib
@@ -174,8 +178,13 @@ def glossary(english: str, say: Say) -> str:
     return markdown(english, heading)
 
 
-def texts() -> dict[str, list[str]]:
-    """Return all texts of the English edition in reading order, each with the cells that it stands in."""
+def sources(numbers: Collection[str] = ()) -> list[Path]:
+    """Return the English notebooks that have a translation, or are to get one."""
+    return [path for path in NOTEBOOKS if (CHINESE / path.name).exists() or path.name[:2] in numbers]
+
+
+def texts(notebooks: Iterable[Path]) -> dict[str, list[str]]:
+    """Return the texts of English notebooks and of the glossary in reading order, each with the cells it stands in."""
     found: dict[str, list[str]] = {}
     here = ""
 
@@ -185,7 +194,7 @@ def texts() -> dict[str, list[str]]:
             places.append(here)
         return text
 
-    for path in NOTEBOOKS:
+    for path in notebooks:
         for cell in nbformat.read(path, as_version=4).cells:
             here = cell.id
             (markdown if cell.cell_type == "markdown" else code)(cell.source, note)
@@ -271,12 +280,13 @@ def differences(english: nbformat.NotebookNode, chinese: nbformat.NotebookNode, 
     return problems
 
 
-def main() -> None:
-    found = texts()
+def main(numbers: Collection[str] = ()) -> None:
+    notebooks = sources(numbers)
+    found = texts(notebooks)
     catalogue = merged(read(), found)
     catalogue.save(str(CATALOGUE))
     say = saying(catalogue)
-    for path in NOTEBOOKS:
+    for path in notebooks:
         chinese, target = notebook(nbformat.read(path, as_version=4), say), CHINESE / path.name
         before = nbformat.read(target, as_version=4) if target.exists() else chinese
         if before.metadata["outputs_of"] == digest(chinese):
@@ -293,4 +303,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -7,24 +7,31 @@ import nbformat
 import polib
 import pytest
 
-from tests.notebooks import CHINESE, FOLDER, LINK, NOTEBOOKS, exercises
+from tests.notebooks import CHINESE, FOLDER, LINK, TRANSLATED, exercises
 from tests.notebooks import translation as translate
 
 CATALOGUE = translate.read()
 SAY = translate.saying(CATALOGUE)
+SOURCES = translate.sources()
+TEXTS = translate.texts(SOURCES)
 
 
 def pair(path):
     return nbformat.read(path, as_version=4), nbformat.read(CHINESE / path.name, as_version=4)
 
 
+def test_each_has_its_english():
+    assert [path.name for path in SOURCES] == [path.name for path in TRANSLATED]
+    assert len(SOURCES) >= 8
+
+
 def test_all_is_translated():
-    problems = translate.untranslated(CATALOGUE, translate.texts())
+    problems = translate.untranslated(CATALOGUE, TEXTS)
     assert not problems, "\n".join(problems)
-    assert [entry.msgid for entry in CATALOGUE] == list(translate.texts()), "run: python -m tests.notebooks.translation"
+    assert [entry.msgid for entry in CATALOGUE] == list(TEXTS), "run: python -m tests.notebooks.translation"
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_cells_and_code_are_the_same(path):
     english, chinese = pair(path)
     problems = translate.differences(english, chinese, SAY)
@@ -52,12 +59,11 @@ def test_markdown_sees_all_emphasis():
 
 
 def test_every_word_that_is_shown_as_data_is_somewhere():
-    assert translate.SHOWN <= translate.texts().keys()
+    assert translate.SHOWN <= TEXTS.keys()
 
 
 def test_a_changed_sentence_and_a_changed_line_of_code_are_both_named():
-    path = NOTEBOOKS[0]
-    english, chinese = pair(path)
+    english, chinese = pair(SOURCES[0])
     changed = copy.deepcopy(english)
     sentence = next(cell for cell in changed.cells if "User id 0 is `root`" in cell.source)
     sentence.source = sentence.source.replace("User id 0 is `root`", "User id 0 has always been `root`")
@@ -71,8 +77,7 @@ def test_a_changed_sentence_and_a_changed_line_of_code_are_both_named():
 
 def test_a_changed_sentence_is_fuzzy_and_shown_in_english():
     old, new = "A fix has a price. Say it beside the gain.", "A fix has its price. Say it beside the gain."
-    found = translate.texts()
-    changed = {new if text == old else text: places for text, places in found.items()}
+    changed = {new if text == old else text: places for text, places in TEXTS.items()}
     catalogue = translate.merged(polib.pofile(str(translate.CATALOGUE)), changed)
     entry = catalogue.find(new)
     assert entry.fuzzy and entry.msgstr == SAY(old) and entry.previous_msgid == old
@@ -84,7 +89,7 @@ def test_a_changed_sentence_is_fuzzy_and_shown_in_english():
 
 
 def test_a_new_text_is_shown_in_english():
-    found = translate.texts() | {"Quite another thing: zebras.": ["00-01"]}
+    found = TEXTS | {"Quite another thing: zebras.": ["00-01"]}
     catalogue = translate.merged(translate.read(), found)
     assert translate.saying(catalogue)("Quite another thing: zebras.") == "Quite another thing: zebras."
     assert "00-01: 'Quite another thing: zebras.' is not translated" in translate.untranslated(catalogue, found)
@@ -179,5 +184,5 @@ def test_markdown_is_taken_apart_and_put_together():
 
 def test_the_readme_leads_somewhere():
     links = LINK.findall((CHINESE / "README.md").read_text())
-    assert {path.name for path in NOTEBOOKS} | {"glossary.md"} <= set(links)
+    assert {path.name for path in SOURCES} | {"glossary.md"} <= set(links)
     assert not [link for link in links if not re.match("https?:", link) and not (CHINESE / link).exists()]
