@@ -52,7 +52,7 @@ def test_run_all_twice_in_one_kernel(path, notebook, say):
                 run(place)
             runs.append(copy.deepcopy(notebook.cells))
         # Who has run everything and then turns to the exercises finds what they need.
-        first = next(place for place, cell in enumerate(notebook.cells) if "## Exercises" in cell.source)
+        first = next(place for place, cell in enumerate(notebook.cells) if say("## Exercises") in cell.source)
         for task in tasks:
             notebook.cells[task.cell].source = task.solution
         for place in code:
