@@ -13,7 +13,7 @@ PYTHON := "$(VENV)/bin/python"
 SETUP := @sh binder/setup "$(VENV)"
 
 .DEFAULT_GOAL := help
-.PHONY: help lab classroom test lint lock mutations bench notebooks binder rehearse clean packages vm
+.PHONY: help lab classroom test lint lock mutations bench notebooks book binder rehearse clean packages vm
 
 help: ## show this list
 	@echo "Your first eBPF programs"
@@ -66,6 +66,10 @@ bench: ## measure how fast events reach a DataFrame, and programs compile (as ro
 notebooks: ## run all notebooks in the lab and save them with their outputs
 	$(SETUP) vm class test
 	@$(PYTHON) -m tests.notebooks $(OPTIONS)
+
+book: ## make a book of the notebooks as they are saved, to read without running anything
+	$(SETUP) python book
+	@$(PYTHON) binder/book/build.py "$(EBPF_LAB_CACHE)/first-ebpf-book"
 
 binder: ## build the Binder image, rehearse Binder and a cluster with it (as root)
 	$(SETUP) python binder
