@@ -52,6 +52,7 @@ def test_a_page_fits_a_phone_and_is_readable_light_and_dark(visit, name):
             page.evaluate("[...document.images].filter((image) => !image.naturalWidth).map((image) => image.src)") == []
         )
         assert page.evaluate(FAINT, 4) == []
+        expect(page.locator("article a[href*='glossary.html#']:not(.glossary)")).to_have_count(0)
 
 
 def test_every_link_within_the_book_leads_somewhere(visit, book):
@@ -115,14 +116,6 @@ def test_a_word_of_the_glossary_shows_its_meaning_to_a_finger(visit, edition):
     page.wait_for_url("**/glossary.html#*")
 
 
-@pytest.mark.parametrize("edition", ["", "zh/"])
-def test_every_word_that_leads_to_the_glossary_has_a_meaning(visit, edition):
-    for name in NAMES:
-        page = visit(edition + name)
-        words = page.locator("article a[href*='glossary.html#']")
-        expect(page.locator("article a.glossary[href*='glossary.html#']")).to_have_count(words.count())
-
-
 @pytest.mark.parametrize(
     "query, found",
     [
@@ -131,6 +124,7 @@ def test_every_word_that_leads_to_the_glossary_has_a_meaning(visit, edition):
         ("环形缓冲区", "zh/" + RING_BUFFER),
         ("缓冲区", "zh/" + RING_BUFFER),
         ("事件", "zh/" + RING_BUFFER),
+        ("BPF程序", "zh/" + RING_BUFFER),
         ("ringbuf_reserve", "zh/" + RING_BUFFER),
     ],
 )
