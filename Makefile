@@ -45,7 +45,7 @@ lint: ## check the code's format, its types and its docstrings
 	@$(PYTHON) -m tests.docstrings
 
 # Each list that pyproject.toml names, after those before it, so that all of them can be in one environment.
-LOCKS := dependencies lab test browser classroom binder lint lock
+LOCKS := dependencies lab test browser book classroom binder lint lock
 lock: ## lock the Python packages that pyproject.toml names (OPTIONS=--upgrade: anew)
 	$(SETUP) lock
 	@cd binder/requirements && for list in $(LOCKS); do \

@@ -7,6 +7,7 @@
     exercises   every notebook again, its exercises answered wrongly and well on the way
     vm          the tests of host in the lab's virtual machine: collectors on kernel probes
     browser     JupyterLab in a real browser
+    book        the book of the notebooks in a real browser, without a network
     classroom   JupyterHub as root, with three students; STUDENTS=10 makes it ten, WHOLE=1 all of notebook 01
     fresh       the README's commands on a machine where nothing has been done, and each thing that can go wrong there;
                 EBPF_FRESH_SUITE=bookworm makes it a Debian 12
@@ -60,6 +61,7 @@ GROUPS = {
     "exercises": Group([PYTHON, *SLOW, "tests/notebooks", "-k", "exercises"], OUTSIDE, IN_LAB),
     "vm": Group([*IN_VM, "python", *SLOW, "tests/live"], "the lab's virtual machine", IN_VM),
     "browser": Group([PYTHON, *SLOW, "tests/browser"], OUTSIDE),
+    "book": Group([PYTHON, *SLOW, "tests/book"], "this machine, without a network"),
     "classroom": Group([PYTHON, *SLOW, "-s", "--exitfirst", "tests/classroom"], OUTSIDE),
     "fresh": Group([PYTHON, *SLOW, "tests/fresh"], f"Debian {FRESH_SUITE} entered, as an ordinary user"),
 }

@@ -17,7 +17,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 OURS = re.compile(
     r"""(image-\w+|template-\w+-(kvm|tcg)|kvm-fails|python)-[0-9a-f]{12}(\.partial)?
     |memory-template-\w+-(kvm|tcg)-[0-9a-f]{12}-\d+(\.partial)?
-    |first-ebpf-(binder|checkpoints|hub|lock|python-lock|tests-\d+|workspaces)""",
+    |first-ebpf-(binder|book|checkpoints|hub|lock|python-lock|tests-\d+|workspaces)""",
     re.VERBOSE,
 )
 

@@ -40,8 +40,9 @@ PYTHON_LISTS = {
     "python": ["lab", "dependencies"],
     "class": ["classroom"],
     "container": ["classroom"],
-    "test": ["dependencies", "classroom", "test", "browser"],
+    "test": ["dependencies", "classroom", "test", "browser", "book"],
     "binder": ["browser", "classroom", "binder"],
+    "book": ["book"],
     "lint": ["dependencies", "lab", "lint"],
     "lock": ["lock"],
 }
