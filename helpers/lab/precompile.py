@@ -144,17 +144,8 @@ def precompile(clang: Path, lost: Path, flags: list[str], kernel: Path, source: 
     """Make a precompiled header beside its source, and a list of what it was made from."""
     made, rules = source.with_name(f"{source.name}.pch"), source.with_name(f"{source.name}.d")
     root = kernel / "source"
-    emit: list[str | Path] = [
-        "-emit-pch",
-        "-fno-pch-timestamp",
-        "-o",
-        made,
-        "-dependency-file",
-        rules,
-        "-MT",
-        "it",
-        "-sys-header-deps",
-    ]
+    emit = ["-emit-pch", "-fno-pch-timestamp", "-sys-header-deps", "-MT", "it"]
+    emit += ["-o", str(made), "-dependency-file", str(rules)]
     environment = {"PATH": os.environ["PATH"], "LD_PRELOAD": str(lost)}
     subprocess.run([clang, *flags, *emit, "-x", "c", source], cwd=root, check=True, env=environment)
     used = [root / name for name in rules.read_text().replace("\\\n", "").split()[1:]]
@@ -174,16 +165,8 @@ def precompile(clang: Path, lost: Path, flags: list[str], kernel: Path, source: 
 def build(clang: Path, tools: Path, target: Path, *arguments: str | Path, input: str = "") -> Path:
     """Return the shared library *target*, compiled."""
     linker, compiler = next(Path("/usr/bin").glob("*-linux-gnu-ld")), next(Path("/usr/lib/gcc").glob("*/*/include"))
-    command: list[str | Path] = [
-        clang,
-        f"--ld-path={linker}",
-        "-shared",
-        "-fPIC",
-        "-O2",
-        "-Wall",
-        "-nostdlib",
-        f"--sysroot={tools}",
-    ]
+    command: list[str | Path] = [clang, "-shared", "-fPIC", "-O2", "-Wall", "-nostdlib"]
+    command += [f"--ld-path={linker}", f"--sysroot={tools}"]
     command += ["-isystem", compiler]
     subprocess.run([*command, "-o", target, *arguments], input=input, text=True, check=True)
     return target
