@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from helpers.collect.tracefs import MOUNT_POINTS
+
 CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39  # <linux/capability.h>
 FIRST_PID_NAMESPACE = "pid:[4026531836]"  # PID_NS_INIT_INO, <linux/nsfs.h>: the same on every kernel
 
@@ -251,7 +253,7 @@ _ANOTHER_KERNEL = (
 def _tracefs(root: Path) -> Path | None:
     """Return where tracefs is mounted, or None; below debugfs it is mounted when somebody looks."""
     mounts = [line.split()[1:3] for line in _read(root / "proc/self/mounts").splitlines() if line.count(" ") > 2]
-    for name in ("sys/kernel/tracing", "sys/kernel/debug/tracing"):
+    for name in MOUNT_POINTS:
         if [f"/{name}", "tracefs"] in mounts or _exists(root / name / "trace_pipe"):
             return root / name
     return None
