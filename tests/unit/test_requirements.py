@@ -4,6 +4,7 @@ import os
 import subprocess
 
 import pytest
+from pip._vendor.packaging.markers import Marker
 
 from helpers.lab import LabError, cache, image, requirements, setup
 
@@ -36,15 +37,21 @@ def test_the_guest_gets_one_version_of_each_package(python):
 
 
 def test_versions_agree_between_the_locks():
-    """Several of them go into one environment."""
+    """Several of them go into one environment: there is one version, or one for each Python, the same in all."""
     versions = {}
     for name in LISTS:
         for line in requirements.lock(name).read_text().splitlines():
             if "==" in line:
-                package, _, rest = line.partition("==")
-                versions.setdefault(package, set()).add(rest.split()[0])
-    forked = {name for name, found in versions.items() if len(found) > 1}
-    assert forked <= {"contourpy", "numpy", "soupsieve"}, "other versions than those for another Python"
+                package, _, rest = line.removesuffix(" \\").partition("==")
+                version, _, marker = rest.partition(" ; ")
+                versions.setdefault((package, marker), set()).add(version)
+    assert [key for key, found in versions.items() if len(found) > 1] == []
+    for python in ("3.11.9", "3.13.9"):
+        found = {}
+        for (package, marker), (version,) in versions.items():
+            if not marker or Marker(marker).evaluate({"python_version": python[:4], "python_full_version": python}):
+                found.setdefault(package, set()).add(version)
+        assert {package for package, several in found.items() if len(several) > 1} == set()
 
 
 def made(*arguments, **variables) -> str:
