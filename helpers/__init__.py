@@ -12,6 +12,7 @@ collect: from the kernel to a DataFrame
     clocks          `wall_clock`: from nanoseconds since boot to the time of day
     interrupts      what ■ does, and when it has to wait
     tracefs         where the kernel's trace files are
+    functions       `kernel_functions`: where a kprobe can be put
     bcc_internals   what is asked of BCC beyond its documented interface; `detach_all`
 draw: from a DataFrame to a picture
     plots           timeline, rate, counts, gaps, latency, losses, arrival, live
@@ -40,6 +41,7 @@ _HOME = {
     "TracePipe": "collect.trace_pipe",
     "EventsLost": "collect.collection",
     "wall_clock": "collect.clocks",
+    "kernel_functions": "collect.functions",
     "detach_all": "collect.bcc_internals",
     "plots": "draw.plots",
     "road": "draw.road",
