@@ -115,6 +115,59 @@ NOT_EVERY_CALL, NOBODY_READ = "Not every call has its point.", "Of 5,000 events 
 NO_WAL = "No database with a WAL was written"
 
 
+FLAGS = """text = by_prefix.replace("int folder, got", "int folder, flags, got")
+text = text.replace("const char *path)", "const char *path, ARGUMENTS)")
+flagged = load(text.replace("data.got", "data.flags = flags; data.got"), fn_name="syscall__open")
+"""
+WHOLE = "whole = load(by_prefix.replace('path[64]', 'path[SIZE]'), fn_name='syscall__open')"
+RESERVING = """detach_all()
+whole = BPF(text='''
+BPF_RINGBUF_OUTPUT(events, 256);
+BPF_ARRAY(events_lost, u64, 1);
+struct data_t { char path[4096]; };
+TRACEPOINT_PROBE(syscalls, sys_enter_openat) {
+    struct data_t *data = events.ringbuf_reserve(sizeof(struct data_t));
+    if (!data) {
+        events_lost.atomic_increment(0);
+        return 0;
+    }
+    bpf_probe_read_user_str(&data->path, sizeof(data->path), args->filename);
+    events.ringbuf_submit(data, 0);
+    return 0;
+}
+''')
+"""
+KILL_POINT = "TRACEPOINT_PROBE(syscalls, sys_enter_kill)"
+KILL_FUNCTION = "int syscall__kill(struct pt_regs *ctx, int target, int signal)"
+ON_KILL = "kills.attach_kprobe(event=kills.get_syscall_fnname('kill'), fn_name='syscall__kill')"
+CALLER = "bpf_get_current_pid_tgid() >> 32"
+OTHERS_KILL = "from helpers import start; others = start(lambda: os.kill(os.getpid(), 0), times=200, rate=50, name='other')"
+
+
+def failing(before, after):
+    """Load `looking` with a part of it exchanged, as failing."""
+    return f"detach_all()\nfailing = BPF(text=looking.replace({before!r}, {after!r}))"
+
+
+def kills(probe, numbers, after=""):
+    """Attach a program that sends three numbers (C text) for each kill, as kills."""
+    return f"""
+detach_all()
+kills = BPF(text='''
+#include <uapi/linux/ptrace.h>
+BPF_RINGBUF_OUTPUT(events, 64);
+BPF_ARRAY(events_lost, u64, 1);
+struct data_t {{ u32 pid; int target, signal; }};
+{probe} {{
+    struct data_t data = {{{numbers}}};
+    if (events.ringbuf_output(&data, sizeof(data), 0))
+        events_lost.atomic_increment(0);
+    return 0;
+}}
+''')
+{after}"""
+
+
 def drawn(plot):
     return LATENCIES.replace("PLOT", plot)
 
@@ -299,6 +352,50 @@ points = my.plot.scatter("s", "ms", title="Next to the writer")"""),
         Wrong("a commit every second sale", sold(commit_every=2, mode="WAL"), "One file was flushed 15 times at most"),
         Wrong("forty sales", sold(sales=40, commit_every=2, mode="WAL"), "There are 40 sales in the database, not 20."),
         Right("another name", sold(file="/var/tmp/tea.sqlite", mode="wal")),
+    ],
+    "8a": [
+        Wrong("the fourth argument", FLAGS.replace("ARGUMENTS", "int mode, int flags"), "A file was opened with the flags"),
+        Wrong("the kernel's own registers", FLAGS.replace("ARGUMENTS", "int flags").replace("by_prefix", "obvious").replace(
+            "syscall__open", "on_open"), "One file was opened, but 0 rows have its path."),
+        Wrong("no field", "flagged = load(by_prefix, fn_name='syscall__open')", "The frame has no column `flags`"),
+        Right("another name in C", FLAGS.replace("ARGUMENTS", "unsigned how").replace("= flags", "= how")),
+        Right("the tracepoint", """detach_all()
+text = by_name.replace("int folder, got", "int folder, flags, got")
+flagged = BPF(text=text.replace("data.got", "data.flags = args->flags; data.got"))"""),
+        Right("by hand", """text = by_hand.replace("int folder, got", "int folder, flags, got")
+flagged = load(text.replace("data.got", "data.flags = PT_REGS_PARM3(&theirs); data.got"))"""),
+    ],
+    "8b": [
+        Wrong("128 bytes", WHOLE.replace("SIZE", "128"), "Of 255 characters, 127 arrived."),
+        Wrong("a longer field of which 64 bytes are filled",
+              WHOLE.replace("SIZE')", "256').replace('sizeof(data.path)', '64')"), "Of 255 characters, 63 arrived."),
+        Right("300 bytes", WHOLE.replace("SIZE", "300")),
+        Right("the tracepoint", "detach_all()\nwhole = BPF(text=by_name.replace('path[64]', 'path[256]'))"),
+        Right("reserved, for the longest path", RESERVING),
+    ],
+    "8c": [
+        Wrong("everything", "detach_all()\nfailing = BPF(text=looking)", "The program also sends calls that did not fail."),
+        Wrong("what did not fail", failing("if (events.", "if (ret >= 0 && events."), "but the program sent neither."),
+        Wrong("open only", failing("if (events.", "if (ret < 0 && data->call[0] == 'o' && events."), "sent open."),
+        Wrong("decided before it is forgotten",
+              failing("return leave(&data, args->ret);", "return args->ret < 0 ? leave(&data, args->ret) : 0;"),
+              "left its entry in the map `running`."),
+        Right("in one condition", failing("if (events.", "if (ret < 0 && events.")),
+        Right("decided in front", failing(
+            "    data->time_ns", "    if (ret >= 0)\n        running.delete(&tid);\n    if (ret >= 0)\n        return 0;\n    data->time_ns")),
+    ],
+    "8d": [
+        Wrong("the wrong way round", kills(KILL_POINT, f"{CALLER}, args->sig, args->pid"), "The calls were aimed at process "),
+        Wrong("the thread", kills(KILL_POINT, "bpf_get_current_pid_tgid(), args->pid, args->sig"), "`pid` should be the process"),
+        Wrong("the call's number", kills(KILL_POINT, f"{CALLER}, args->pid, args->__syscall_nr"), "but `signal` is {62}"),
+        Wrong("what it returned", kills(KILL_POINT.replace("enter", "exit"), f"{CALLER}, args->ret, 0"),
+              "The calls were aimed at process "),
+        Right("a kprobe", kills(KILL_FUNCTION, f"{CALLER}, target, signal", ON_KILL)),
+        Right("a perf buffer", kills(KILL_POINT, f"{CALLER}, args->pid, args->sig").replace(
+            "BPF_RINGBUF_OUTPUT(events, 64)", "BPF_PERF_OUTPUT(events)").replace(
+            "if (events.ringbuf_output(&data, sizeof(data), 0))\n        events_lost.atomic_increment(0);",
+            "events.perf_submit(args, &data, sizeof(data));")),
+        Right("while others do", kills(KILL_POINT, f"{CALLER}, args->pid, args->sig", OTHERS_KILL)),
     ],
 }
 # fmt: on

@@ -106,6 +106,47 @@ CLAIMS = {
     "07-38": "assert (fix['in_calls_s'] < fix['all_s']).all() "
     "and fix['calls'].is_monotonic_decreasing and fix['all_s'].is_monotonic_decreasing",
     "07-60": "assert len(data) == made.calls == 100 and data.attrs['lost'] == 0 and set(data['comm']) == {'template'}",
+    # 08: the function behind a system call gets the address of the caller's registers, and in those are the arguments.
+    "08-10": "assert len(_) >= 3 and set(_['got']) == {-14} and set(_['path']) == {''}",
+    "08-14": "assert len(_) >= 3 and _.str.startswith('0xffff').all()",
+    "08-16": "right = _.drop(columns='pid').astype({'path': str}); "
+    "assert set(right['folder']) == {-100} and right['path'].iloc[-1] == '/etc/hostname'",
+    "08-18": "assert right.equals(_.drop(columns='pid').astype({'path': str}))",
+    "08-22": "assert right.equals(_.drop(columns='pid').astype({'path': str}))",
+    "08-24": "assert set(_['got']) == {-34} and set(_['path']) == {''} and errno.errorcode[34] == 'ERANGE'",
+    # What nobody has touched is not in memory, until the kernel has fetched it; a full field is full.
+    "08-27": "assert min(opened) >= 0 and twice['got'].tolist() == [-14, 14]",
+    "08-31": "assert list(zip(_['got'], _['length'])) == [(63, 62), (64, 63), (64, 63), (64, 63)]",
+    # The command and its loader are opened by the kernel; each arrow is a call of bpf_probe_read_kernel.
+    "08-35": "assert len(files) == len(right) + 2 and files['name'].tolist()[::4] == ['cat', 'hostname'] "
+    "and 'cat' not in list(files['comm'][:2]); from helpers.course.exercises import _instructions; "
+    "assert sum(one == (0x85, 113) for one in _instructions(bpf)) >= 6",
+    "08-37": "status = os.stat('/etc/hostname'); "
+    "assert [status.st_ino, status.st_size] == files[['inode', 'size_bytes']].iloc[-1].tolist()",
+    "08-41": "assert 'blk_mq_start_request' in _",
+    "08-43": """assert took["ours"] < took["BCC's"] / 2""",
+    # What is said to be possible is, and the rest is not. On Debian 13, an inline function has a symbol and no probe.
+    "08-45": """suspect = _
+assert suspect["symbol"]["vfs_open"] and not suspect["symbol"]["blk_start_request"]
+for name, possible in suspect["can be probed"].items():
+    try:
+        taken = load(hits, name, "on_call")
+    except Exception:
+        taken = None
+    assert bool(taken) == possible
+if "deb13" in os.uname().release:
+    assert suspect.loc["blk_account_io_done"].tolist() == [True, False, ""]
+    assert BPF.get_kprobe_functions(b"^blk_account_io_done$")""",
+    "08-47": "assert heard == {'do_sys_open': False, 'do_sys_openat2': True}",
+    "08-55": "assert df['pid'].nunique() == 1 and df.attrs['lost'] == 0 and '/etc/hostname' not in set(df['path'])",
+    "08-59": "assert set(vain['ret']) == {-2}",
+    "08-61": "assert (df['got'] > 0).all() and (df['got'] < 128).all()",
+    # As many for each package as there are suffixes of libraries; and nothing is learned from the first time.
+    "08-63": """asked = ["/usr/bin/python3", "-c", "import importlib.machinery as m; print(m.EXTENSION_SUFFIXES)"]
+suffixes = eval(subprocess.check_output(asked))
+assert [number for number, is_package in zip(where, package) if is_package] == [len(suffixes)] * 4""",
+    "08-64": "assert sorted(_) == sorted('__init__' + suffix for suffix in suffixes)",
+    "08-66": "assert len(vain) == (again['ret'] < 0).sum()",
 }
 
 

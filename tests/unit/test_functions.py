@@ -25,6 +25,7 @@ ffffffff81000090 T __ia32_sys_sync
 ffffffff81000080 t bad_open
 ffffffffc0000000 t ext4_open\t[ext4]
 ffffffffc0000010 t x_open\t[mod]
+ffffffffc0000020 t __pfx_ext4\t[ext4]
 """
 
 

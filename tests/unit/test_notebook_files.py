@@ -22,6 +22,7 @@ SERIES = [
     "05_when_events_get_lost",
     "06_ring_buffer",
     "07_a_real_question",
+    "08_what_a_probe_can_read",
 ]
 
 
