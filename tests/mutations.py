@@ -80,6 +80,14 @@ MUTATIONS = [
         "unit", "tests/unit/test_columns.py::test_many_categories",
     ),
     Mutation(
+        "helpers/collect/functions.py", "for name in found if times[name] == 1", "for name in found",
+        "unit", "tests/unit/test_functions.py::test_patterns",
+    ),
+    Mutation(
+        "helpers/collect/functions.py", "listed.isdisjoint({name} | same)", "listed.isdisjoint({name})",
+        "unit", "tests/unit/test_functions.py::test_patterns",
+    ),
+    Mutation(
         "helpers/course/workloads.py", "cpus[number % len(cpus)] if cpus", "cpus[0] if cpus",
         "host", "tests/live/test_workload.py::test_cpu_is_kept",
     ),

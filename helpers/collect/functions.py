@@ -5,8 +5,9 @@
 
 The kernel refuses a kprobe on a function that it cannot trace (such as `static inline` ones that were not inlined),
 on one that is on a list of its own, and by a name that several have. BPF.get_kprobe_functions(), by which `event_re=`
-goes, knows the second reason only, and takes each of the kernel's 180,000 symbols to pieces in Python; here only those
-lines are looked at that have the longest part of the pattern in them.
+goes, takes each of the kernel's 180,000 symbols to pieces in Python, gives names that several have, and of a function's
+two names only the one that the kernel lists. Here only those lines are looked at that have the longest part of the
+pattern in them.
 """
 
 import re

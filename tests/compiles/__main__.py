@@ -67,7 +67,7 @@ def fetch_tools(suite: str, folder: Path):
         "--quiet",
         "--variant=extract",
         "--include=bpfcc-tools",
-        f"--customize-hook={take}",
+        f"--extract-hook={take}",
         '--aptopt=APT::Install-Recommends "false"',
         "--format=null",
         suite,

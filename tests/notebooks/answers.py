@@ -366,9 +366,9 @@ flagged = BPF(text=text.replace("data.got", "data.flags = args->flags; data.got"
 flagged = load(text.replace("data.got", "data.flags = PT_REGS_PARM3(&theirs); data.got"))"""),
     ],
     "8b": [
-        Wrong("128 bytes", WHOLE.replace("SIZE", "128"), "Of 255 characters, 127 arrived."),
+        Wrong("128 bytes", WHOLE.replace("SIZE", "128"), "Of 255 characters, 127 arrived"),
         Wrong("a longer field of which 64 bytes are filled",
-              WHOLE.replace("SIZE')", "256').replace('sizeof(data.path)', '64')"), "Of 255 characters, 63 arrived."),
+              WHOLE.replace("SIZE]')", "256]').replace('sizeof(data.path)', '64')"), "Of 255 characters, 63 arrived"),
         Right("300 bytes", WHOLE.replace("SIZE", "300")),
         Right("the tracepoint", "detach_all()\nwhole = BPF(text=by_name.replace('path[64]', 'path[256]'))"),
         Right("reserved, for the longest path", RESERVING),

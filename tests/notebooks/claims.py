@@ -117,10 +117,10 @@ CLAIMS = {
     # What nobody has touched is not in memory, until the kernel has fetched it; a full field is full.
     "08-27": "assert min(opened) >= 0 and twice['got'].tolist() == [-14, 14]",
     "08-31": "assert list(zip(_['got'], _['length'])) == [(63, 62), (64, 63), (64, 63), (64, 63)]",
-    # The command and its loader are opened by the kernel; each arrow is a call of bpf_probe_read_kernel.
+    # The command and its loader are opened by the kernel; each arrow is a call of bpf_probe_read.
     "08-35": "assert len(files) == len(right) + 2 and files['name'].tolist()[::4] == ['cat', 'hostname'] "
     "and 'cat' not in list(files['comm'][:2]); from helpers.course.exercises import _instructions; "
-    "assert sum(one == (0x85, 113) for one in _instructions(bpf)) >= 6",
+    "assert sum(one == (0x85, 4) for one in _instructions(bpf)) == 6",
     "08-37": "status = os.stat('/etc/hostname'); "
     "assert [status.st_ino, status.st_size] == files[['inode', 'size_bytes']].iloc[-1].tolist()",
     "08-41": "assert 'blk_mq_start_request' in _",
@@ -133,10 +133,9 @@ for name, possible in suspect["can be probed"].items():
         taken = load(hits, name, "on_call")
     except Exception:
         taken = None
-    assert bool(taken) == possible
+    assert (taken is not None) == possible
 if "deb13" in os.uname().release:
-    assert suspect.loc["blk_account_io_done"].tolist() == [True, False, ""]
-    assert BPF.get_kprobe_functions(b"^blk_account_io_done$")""",
+    assert suspect.loc["blk_account_io_done"].tolist() == [True, False, ""]""",
     "08-47": "assert heard == {'do_sys_open': False, 'do_sys_openat2': True}",
     "08-55": "assert df['pid'].nunique() == 1 and df.attrs['lost'] == 0 and '/etc/hostname' not in set(df['path'])",
     "08-59": "assert set(vain['ret']) == {-2}",
