@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def until_seen(path: str, said, snoop: subprocess.Popen) -> list[str]:
             return lines
         if snoop.poll() is not None:
             sys.exit(f"{snoop.args} ended with status {snoop.returncode}")
+        time.sleep(0.05)  # the tool loses events when many come at once
 
 
 if __name__ == "__main__":
