@@ -119,8 +119,8 @@ CLAIMS = {
     "08-31": "assert list(zip(_['got'], _['length'])) == [(63, 62), (64, 63), (64, 63), (64, 63)]",
     # The command and its loader are opened by the kernel; each arrow is a call of bpf_probe_read.
     "08-35": "assert len(files) == len(right) + 2 and files['name'].tolist()[::4] == ['cat', 'hostname'] "
-    "and 'cat' not in list(files['comm'][:2]); from helpers.course.exercises import _instructions; "
-    "assert sum(one == (0x85, 4) for one in _instructions(bpf)) == 6",
+    "and 'cat' not in list(files['comm'][:2]); from helpers.collect.bcc_internals import instructions; "
+    "assert sum(one == (0x85, 4) for one in instructions(bpf)) == 6",
     "08-37": "status = os.stat('/etc/hostname'); "
     "assert [status.st_ino, status.st_size] == files[['inode', 'size_bytes']].iloc[-1].tolist()",
     "08-41": "assert 'blk_mq_start_request' in _",
