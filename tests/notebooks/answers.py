@@ -141,7 +141,9 @@ KILL_POINT = "TRACEPOINT_PROBE(syscalls, sys_enter_kill)"
 KILL_FUNCTION = "int syscall__kill(struct pt_regs *ctx, int target, int signal)"
 ON_KILL = "kills.attach_kprobe(event=kills.get_syscall_fnname('kill'), fn_name='syscall__kill')"
 CALLER = "bpf_get_current_pid_tgid() >> 32"
-OTHERS_KILL = "from helpers import start; others = start(lambda: os.kill(os.getpid(), 0), times=200, rate=50, name='other')"
+OTHERS_KILL = (
+    "from helpers import start; others = start(lambda: os.kill(os.getpid(), 0), times=200, rate=50, name='other')"
+)
 
 
 def failing(before, after):
