@@ -1,0 +1,196 @@
+"""What the kernel and clang say of a program that they refuse, in full.
+
+BCC prints it to standard error and raises an exception without it. The frames of the exception still hold the compiled
+program, so the kernel can be asked once more, and clang its text. What BCC printed does not do: it asks a second time,
+without line numbers, where the kernel's answer was EINVAL, and prints that answer; and where the answer was E2BIG, none.
+"""
+
+import ctypes
+import errno
+import os
+import struct
+import sys
+import tempfile
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, NamedTuple
+
+LOG_BYTES = 1 << 20  # of a refusal's log the end counts, and the kernel keeps that, since Linux 6.4
+MOST_LOG_BYTES = 1 << 25  # before that it keeps the beginning, so all of it has to fit
+JUMP_CLASSES, CALL, EXIT, INSTRUCTION_BYTES = (5, 6), 0x85, 0x95, 8
+REFUSED = struct.pack("=BBhi", 0xB7, 10, 0, 0)  # r10 = 0
+SLACK_BYTES = 32  # how exactly the size of a log is looked for; its last line, some counts, is longer
+
+
+class Refused(NamedTuple):
+    """A program that was refused: by the kernel, which gives a log, or by clang, which gives its messages.
+
+    `function` is the BPF function's name and `program_type` its number in enum bpf_prog_type, for the kernel only;
+    `text` is the C text that clang was given, as far as it is known. `loops` has the first and the last instruction of each
+    loop, where the kernel gave up (E2BIG, EFAULT): then the log is that of one round.
+    """
+
+    by: str  # "kernel" or "clang"
+    said: str
+    function: str = ""
+    program_type: int | None = None
+    text: str = ""
+    loops: tuple[tuple[int, int], ...] = ()
+
+
+class captured:
+    """In a `with` block: what is written to file descriptor 2, also by libraries in C. Then it is in `said`."""
+
+    def __init__(self) -> None:
+        self.said = ""
+
+    def __enter__(self) -> "captured":
+        self._file = tempfile.TemporaryFile()
+        sys.stderr.flush()
+        self._stderr = os.dup(2)
+        os.dup2(self._file.fileno(), 2)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        sys.stderr.flush()
+        os.dup2(self._stderr, 2)
+        os.close(self._stderr)
+        self._file.seek(0)
+        self.said = self._file.read().decode(errors="replace")
+        self._file.close()
+
+
+def refused(error: BaseException | None, printed: str | None = None) -> Refused | None:
+    """What was refused, of an exception that BCC raised, or None if it was raised for another reason.
+
+    Args:
+        error: the exception; those that it was raised from, or while handling, count too.
+        printed: what BCC printed meanwhile, if it was `captured`; without it clang compiles once more.
+    """
+    from bcc import BPF
+
+    while error is not None:
+        for frame in _frames(error):
+            if frame.f_code is BPF.load_func.__code__:
+                return _ask_kernel(frame.f_locals, error)
+            if frame.f_code is BPF.__init__.__code__ and not frame.f_locals["self"].module:
+                return _ask_clang(frame.f_locals, printed)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    """The frames of a traceback, the innermost first."""
+    found, traceback = [], error.__traceback__
+    while traceback is not None:
+        found.append(traceback.tb_frame)
+        traceback = traceback.tb_next
+    return reversed(found)
+
+
+def _ask_clang(frame: dict[str, Any], printed: str | None) -> Refused | None:
+    from bcc.libbcc import lib
+
+    text, flags = frame.get("text"), frame.get("cflags_array")
+    if not text or flags is None:
+        return None  # it never came to clang
+    if printed is None:
+        with captured() as clang:
+            module = lib.bpf_module_create_c_from_string(
+                text, frame["debug"], flags, len(flags), frame["allow_rlimit"], frame["device"]
+            )
+        if module:
+            lib.bpf_module_destroy(module)
+        printed = clang.said
+    return Refused("clang", printed, text=text.decode(errors="replace"))
+
+
+def _ask_kernel(frame: dict[str, Any], error: BaseException) -> Refused | None:
+    bpf, name = frame["self"], frame["func_name"]
+    if not bpf.module or name in bpf.funcs:
+        return None
+    with captured():  # BCC's library prints the log each time
+        program = _Program(bpf, name, frame)
+        gave_up = next((n for n in (errno.E2BIG, errno.EFAULT) if str(error).endswith(os.strerror(n))), 0)
+        loops = program.loops if gave_up else ()
+        log = program.round_log() + f"{os.strerror(gave_up)} ({errno.errorcode[gave_up]})\n" if loops else program.log()
+    return Refused("kernel", log, name.decode(), frame["prog_type"], loops=loops) if log is not None else None
+
+
+class _Program:
+    """A compiled function that the kernel refuses, and the logs of trying again (bpf(2), BPF_PROG_LOAD)."""
+
+    def __init__(self, bpf: Any, name: bytes, frame: dict[str, Any]) -> None:
+        from bcc.libbcc import lib
+
+        self._bpf, self._name, self._frame = bpf, name, frame
+        size = lib.bpf_function_size(bpf.module, name)
+        self._code = ctypes.string_at(lib.bpf_function_start(bpf.module, name), size)
+        self.loops = tuple(_loops(self._code))
+
+    def load(self, size: int, code: bytes | None = None) -> tuple[int, str]:
+        """Ask the kernel with room for a log of so many bytes. The answer is an errno, 0 if it takes the program, and the log."""
+        from bcc.libbcc import lib
+
+        buffer = ctypes.create_string_buffer(size)
+        code = code or self._code
+        module, frame = self._bpf.module, self._frame
+        ctypes.set_errno(0)
+        fd = lib.bcc_func_load(
+            module, frame["prog_type"], self._name, code, len(code), lib.bpf_module_license(module),
+            lib.bpf_module_kern_version(module), 1, buffer, size, frame["device"], frame["attach_type"],
+        )  # fmt: skip
+        if fd >= 0:
+            os.close(fd)
+            return 0, ""
+        return ctypes.get_errno(), buffer.value.decode(errors="replace")
+
+    def log(self) -> str | None:
+        """The log, with its lines of C; None if the kernel takes the program now."""
+        size = LOG_BYTES
+        answer, log = self.load(size)
+        while answer == errno.ENOSPC and "\nprocessed " not in log and size < MOST_LOG_BYTES:
+            size *= 4
+            answer, log = self.load(size)
+        if answer == errno.EINVAL:
+            return self._log_with_lines(log)
+        return log if answer else None
+
+    def round_log(self) -> str:
+        """The log of the way to the end of one round, for each loop: where the kernel gives up, its own takes minutes.
+
+        The jump back is replaced by an instruction that is always refused, and what it is refused for is cut off.
+        """
+        logs = []
+        for _, last in self.loops:
+            place = last * INSTRUCTION_BYTES
+            code = self._code[:place] + REFUSED + self._code[place + INSTRUCTION_BYTES :]
+            log = self.load(LOG_BYTES, code)[1]
+            logs.append(log.partition("frame pointer is read only")[0])
+        return "".join(logs)
+
+    def _log_with_lines(self, log: str) -> str:
+        """The log with its lines of C, which BCC's library leaves out after EINVAL, when it has asked a second time.
+
+        Where the log does not fit, the answer is ENOSPC, and it does not ask again. So this looks for the largest buffer
+        that is too small: what is missing then is a part of the last line.
+        """
+        too_small, found = len(log), ""
+        enough = 2 * too_small
+        while (answer := self.load(enough))[0] == errno.ENOSPC and enough < MOST_LOG_BYTES:
+            too_small, found, enough = enough, answer[1], 2 * enough
+        while enough - too_small > SLACK_BYTES:
+            middle = (too_small + enough) // 2
+            number, text = self.load(middle)
+            if number == errno.ENOSPC:
+                too_small, found = middle, text
+            else:
+                enough = middle
+        return found or log
+
+
+def _loops(code: bytes) -> Iterator[tuple[int, int]]:
+    """First and last instruction of each loop: where a jump goes back to, and the jump (<linux/bpf.h>, struct bpf_insn)."""
+    for number, (opcode, _, offset, _) in enumerate(struct.iter_unpack("=BBhi", code)):
+        if opcode & 7 in JUMP_CLASSES and opcode not in (CALL, EXIT) and offset < 0:
+            yield number + 1 + offset, number
