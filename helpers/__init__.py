@@ -14,6 +14,7 @@ collect: from the kernel to a DataFrame
     tracefs         where the kernel's trace files are
     functions       `kernel_functions`: where a kprobe can be put
     bcc_internals   what is asked of BCC beyond its documented interface; `detach_all`
+    refusals        what the kernel or clang says of a program that it refuses, in full
 draw: from a DataFrame to a picture
     plots           timeline, rate, counts, gaps, latency, losses, arrival, live
     live            a picture that follows events while they come
@@ -25,6 +26,10 @@ draw: from a DataFrame to a picture
     display         what a notebook shows in colour, and a terminal as plain text
 course: what only a lesson needs
     exercises       `exercise`: checks an answer, and says what is missing
+    explain         `explain`: a refusal in words, beside the line of C
+    verdicts        what was refused: eight kinds, and a sentence for each
+    verifier        the verifier's log, taken apart
+    c_lines         from the log's lines of C to those of the learner
     workloads       `run`, `run_sync`, `start`: processes that make system calls
     child           such a process: forked, under its name, on its CPU, at its rate
 lab: where a notebook's Python runs, this machine or a small virtual machine; see `helpers.lab`
@@ -47,6 +52,7 @@ _HOME = {
     "road": "draw.road",
     "show_c": "draw.listing",
     "exercise": "course.exercises",
+    "explain": "course.explain",
     "Caller": "course.workloads",
     "Calls": "course.workloads",
     "run": "course.workloads",

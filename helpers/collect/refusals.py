@@ -8,6 +8,7 @@ without line numbers, where the kernel's answer was EINVAL, and prints that answ
 import ctypes
 import errno
 import os
+import re
 import struct
 import sys
 import tempfile
@@ -17,9 +18,13 @@ from typing import Any, NamedTuple
 
 LOG_BYTES = 1 << 20  # of a refusal's log the end counts, and the kernel keeps that, since Linux 6.4
 MOST_LOG_BYTES = 1 << 25  # before that it keeps the beginning, so all of it has to fit
-JUMP_CLASSES, CALL, EXIT, INSTRUCTION_BYTES = (5, 6), 0x85, 0x95, 8
-REFUSED = struct.pack("=BBhi", 0xB7, 10, 0, 0)  # r10 = 0
-SLACK_BYTES = 32  # how exactly the size of a log is looked for; its last line, some counts, is longer
+MOST_STEPS = 1000  # from the end of a log: so many instructions get their line of C
+
+STEP = re.compile(r"^(\d+): \(", re.MULTILINE)
+INSTRUCTION_BYTES, JUMP_CLASSES = 8, (5, 6)  # <linux/bpf.h>
+LOAD_64, CALL, EXIT, MOVE = 0x18, 0x85, 0x95, 0xB7
+RETURN = struct.pack("=BBhi", EXIT, 0, 0, 0)
+REFUSED, REFUSED_WORDS = struct.pack("=BBhi", MOVE, 10, 0, 0), "frame pointer is read only"  # r10 = 0
 
 
 class Refused(NamedTuple):
@@ -152,41 +157,46 @@ class _Program:
         while answer == errno.ENOSPC and "\nprocessed " not in log and size < MOST_LOG_BYTES:
             size *= 4
             answer, log = self.load(size)
-        if answer == errno.EINVAL:
-            return self._log_with_lines(log)
-        return log if answer else None
+        return self._with_lines(log) if answer == errno.EINVAL else log if answer else None
 
     def round_log(self) -> str:
-        """The log of the way to the end of one round, for each loop: where the kernel gives up, its own takes minutes.
+        """The log of the way to the end of one round, for each loop: where the kernel gives up, its own takes minutes."""
+        return "".join(self._log_until(last).partition(REFUSED_WORDS)[0] for _, last in self.loops)
 
-        The jump back is replaced by an instruction that is always refused, and what it is refused for is cut off.
+    def _with_lines(self, log: str) -> str:
+        """A log with the lines of C put in, which BCC's library leaves out when it asks a second time, after EINVAL.
+
+        It does not ask again after EACCES, and what that log says of an instruction's line holds in any other.
         """
-        logs = []
-        for _, last in self.loops:
-            place = last * INSTRUCTION_BYTES
-            code = self._code[:place] + REFUSED + self._code[place + INSTRUCTION_BYTES :]
-            log = self.load(LOG_BYTES, code)[1]
-            logs.append(log.partition("frame pointer is read only")[0])
-        return "".join(logs)
+        lines: dict[int, str] = {}
+        for number in list(dict.fromkeys(map(int, STEP.findall(log))))[: -MOST_STEPS - 1 : -1]:
+            if number not in lines:
+                lines |= dict(_lines(self._log_until(number)))
+        found, now = [], ""
+        for row in log.splitlines():
+            step = STEP.match(row)
+            if step and (line := lines.get(int(step[1]), "")) and line != now:
+                found.append(now := line)
+            found.append(row)
+        return "\n".join(found)
 
-    def _log_with_lines(self, log: str) -> str:
-        """The log with its lines of C, which BCC's library leaves out after EINVAL, when it has asked a second time.
+    def _log_until(self, number: int) -> str:
+        """The log up to an instruction, which is replaced by one that is always refused."""
+        place = number * INSTRUCTION_BYTES
+        if self._code[place] == LOAD_64:
+            return ""  # two instructions long
+        end = self._code[place + INSTRUCTION_BYTES :] or RETURN  # a program's last instruction is always this one
+        return self.load(LOG_BYTES, self._code[:place] + REFUSED + end)[1]
 
-        Where the log does not fit, the answer is ENOSPC, and it does not ask again. So this looks for the largest buffer
-        that is too small: what is missing then is a part of the last line.
-        """
-        too_small, found = len(log), ""
-        enough = 2 * too_small
-        while (answer := self.load(enough))[0] == errno.ENOSPC and enough < MOST_LOG_BYTES:
-            too_small, found, enough = enough, answer[1], 2 * enough
-        while enough - too_small > SLACK_BYTES:
-            middle = (too_small + enough) // 2
-            number, text = self.load(middle)
-            if number == errno.ENOSPC:
-                too_small, found = middle, text
-            else:
-                enough = middle
-        return found or log
+
+def _lines(log: str) -> Iterator[tuple[int, str]]:
+    """The number of each instruction of a log, and its line of C as the log shows it."""
+    line = ""
+    for row in log.splitlines():
+        if row.startswith("; "):
+            line = row
+        elif step := STEP.match(row):
+            yield int(step[1]), line
 
 
 def _loops(code: bytes) -> Iterator[tuple[int, int]]:

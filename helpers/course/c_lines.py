@@ -87,6 +87,8 @@ def source_of(texts: Iterable[str], lines: Iterable[Line], function: str) -> Sou
 
 def _body(rows: list[str], function: str) -> tuple[int, int]:
     """Where a function begins and ends in a text: from the line with its name to the first that begins with a brace."""
+    if not function:
+        return 0, len(rows)
     names = [re.escape(function)]
     if found := re.match(r"(?:raw_)?tracepoint__(\w+?)__(\w+)$", function):
         names.append(rf"TRACEPOINT_PROBE\(\s*{found[1]}\s*,\s*{found[2]}\s*\)")
@@ -111,8 +113,11 @@ def _likeness(ours: str, rewritten: str) -> float:
 
 
 def texts_in(values: Iterable[object]) -> Iterator[str]:
-    """The C texts among some values: text of several lines, or a single one with a function."""
+    """The C texts among some values, and in the dicts, lists and tuples among them: those with a brace."""
     for value in values:
+        if isinstance(value, dict | list | tuple):
+            inner = value.values() if isinstance(value, dict) else value
+            yield from texts_in([text for text in inner if isinstance(text, str | bytes)])
         text = value.decode(errors="replace") if isinstance(value, bytes) else value
-        if isinstance(text, str) and ("\n" in text or "{" in text):
+        if isinstance(text, str) and "{" in text:
             yield text

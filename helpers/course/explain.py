@@ -12,6 +12,7 @@ take more than 512 bytes, clang says so and ends the process. Run such a program
 
 import ast
 import html
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -20,8 +21,8 @@ from typing import NamedTuple
 
 from helpers.collect.refusals import Refused, captured, refused
 from helpers.course.c_lines import Source, source_of, texts_in
-from helpers.course.verdicts import OFF_THE_STACK, Note, Verdict, verdict
-from helpers.course.verifier import Log, Value
+from helpers.course.verdicts import KINDS, OFF_THE_STACK, Note, Verdict, verdict
+from helpers.course.verifier import Line, Log, Value
 
 _STRONG, _PALE, _MARK = "#B84A00", "#FCEEE4", "#FFF3B0"  # as in a check that says "not right yet"
 _LAST_ROWS = 400  # of a log; a loop's may have 100,000
@@ -58,6 +59,8 @@ class explain:
       The kernel said: R0 invalid mem access 'map_value_or_null'
     """
 
+    KINDS = KINDS
+
     def __init__(self, what: BaseException | str | None = None, text: str | None = None) -> None:
         self.kind, self.words, self.instead, self.said = "", "Nothing has been refused.", "", ""
         self.line: int | None = None
@@ -78,7 +81,7 @@ class explain:
         self._capture.__exit__()
         explained = isinstance(error, Exception) and self._explain(error, self._capture.said)
         if not explained:
-            sys.stderr.write(self._capture.said)
+            os.write(2, self._capture.said.encode())
             return False
         from IPython.display import display
 
@@ -126,6 +129,16 @@ class explain:
             f'<b style="color:{_STRONG}">✗ {_code(self.words)}</b>{body}</div>'
         )
 
+    @property
+    def lines(self) -> list[int]:
+        """The numbers of the lines of C that the explanation shows."""
+        return [row.number for row in self._rows if row.number]
+
+    @property
+    def log(self) -> str:
+        """All that the kernel, or clang, has said."""
+        return self._log
+
     def _speaker(self) -> str:
         return "clang said" if self._by == "clang" else "The kernel said"
 
@@ -170,17 +183,21 @@ class explain:
             self.instead = OFF_THE_STACK
             return
         self.kind, self.words = "clang", "clang could not compile this program"
-        found = re.search(r"^(\S+?):(\d+):(\d+): (?:fatal )?error: (.*)$", said, re.MULTILINE)
+        found = re.search(r"^(\S+?):(\d+):(\d+): (?:fatal )?error: (.*)\n(?: *\d+ \|)?(.*)$", said, re.MULTILINE)
         if not found:
             self.said = "\n".join(said.strip().splitlines()[-3:])
             return
-        self.said, number, column = found[4], int(found[2]), int(found[3]) - 1
-        if found[1].endswith("/main.c") and number <= len(rows):
-            self.line = number
-            end = re.compile(r"\w+|.|$").match(rows[number - 1], column)
-            self._rows = [Row(number, rows[number - 1], column, max(end.end(), column + 1) if end else column + 1, found[4])]
-        else:
+        self.said, number, column, quoted = found[4], int(found[2]), int(found[3]) - 1, found[5].strip()
+        if not found[1].endswith("/main.c") or not text:
             self.words += f": the error is in {found[1]}, line {number}"
+        elif number <= len(rows) and rows[number - 1].strip() in (quoted, ""):
+            row = rows[number - 1]
+            end = max(column + 1, re.compile(r"\w*").match(row, min(column, len(row))).end())  # type: ignore[union-attr]
+            self._rows = [Row(number, row, column, end, found[4])]
+        else:  # in what BCC made of the text
+            source = Source(text, [line := Line(quoted, 0)], "")
+            self._rows = _rows(source, [Note(line, found[4])], "")
+        self.line = self._rows[0].number if self._rows else None
         more = len(re.findall(r": (?:fatal )?error: ", said)) - 1
         self.instead = f"{more} more after it, which may follow from this one." if more > 0 else ""
 

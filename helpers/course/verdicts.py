@@ -181,8 +181,12 @@ def _release(log: Log, said: str, function: str, program_type: int | None) -> Ve
     index = next((i for i, step in enumerate(log.steps) if step.number == int(found[1])), None)
     value = Value(_helper_of(log, index), index) if index is not None else None
     notes = _since(log, value, "reserved here" if value and "ringbuf" in value.source else "taken here")
-    branches = [check for check in log.checks if index is not None and check.step > index and check.value != value]
-    if branches and (line := log.steps[branches[-1].step].line):
+    own = [check.step for check in log.checks if check.value == value]
+    branches = [
+        step.line for i, step in enumerate(log.steps)
+        if index is not None and i > index and i not in own and step.text.startswith("if ")
+    ]  # fmt: skip
+    if branches and (line := branches[-1]):
         notes += (Note(line, "one way from here ends without giving it back"),)
     else:
         notes += _here(log, "the program ends here")

@@ -84,10 +84,11 @@ class Log:
                 if found[1].strip():  # else the compiler made it up, for the line before
                     line = Line(found[1].strip(), int(found[2] or 0))
             elif found := re.match(r"(\d+): \((..)\) (.*)", row):
-                words = re.sub(r"(goto pc[+-]\d+) \d+: .*", r"\1", found[3]).partition(";")[0].strip()
+                words = re.sub(r"(goto pc[+-]\d+) .*", r"\1", found[3]).partition(";")[0].strip()
                 is_global = found[2] == "18" and re.search(r"= 0x0$", words)
                 self.steps.append(Step(int(found[1]), "global " + words if is_global else words, line))
-                self.said = []
+                behind = re.search(r"goto pc[+-]\d+ ([a-zA-Z].*)", found[3])  # where it goes on, or the end of it all
+                self.said = [behind[1]] if behind else []
             elif not _NOISE.match(row):
                 self.said.append(row)
 
@@ -155,7 +156,9 @@ class Log:
     def _compute(self, register: str, operator: str, operand: str) -> None:
         """With a constant, a value stays the one it was, and an address stays one when a number is added to it."""
         value, other = self.values.get(register), self.values.get(operand.replace("w", "r"))
-        if operand.startswith(("r", "w")):
+        if other and other.source == "constant" and value and value.source != "stack":
+            pass
+        elif operand.startswith(("r", "w")):
             address, number = self.index_of(value, other) if operator == "+" else (None, None)
             self._set(register, address)
             if address and number:
