@@ -7,6 +7,7 @@ the text. The log quotes the rewritten text, and its line numbers; before Linux 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from helpers.course.verifier import Line
 
@@ -48,6 +49,9 @@ class Source:
             best = max(same or self._range(), key=lambda place: self._rank(place, line.text), default=None)
             if best is not None and (same or _likeness(self.rows[best], line.text) > LIKE):
                 self.places[line] = best
+        for before, line in pairwise(lines):  # what is not there is inlined from a header, into the line before it
+            if line not in self.places and before in self.places and not line.number:
+                self.places[line] = self.places[before]
 
     def _rank(self, place: int, rewritten: str) -> tuple[float, int]:
         """How well a line fits a rewritten one; of two that fit as well, the longer one fits better."""
@@ -60,7 +64,6 @@ class Source:
         """The number of a line, counted from 1 as clang does, and its text; None and the log's own text if it is not there."""
         place = self.places.get(line)
         return (None, line.text) if place is None else (place + 1, self.rows[place])
-
 
     def loop_at(self, line: Line) -> Line:
         """The head of the loop in whose body a line is: `for`, `while`, `do`, or a label; the line itself if there is none."""

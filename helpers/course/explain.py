@@ -122,7 +122,7 @@ class explain:
         body += (
             f'<details style="margin-top:.5em"><summary>{self._speaker()}: <code style="color:#1F2328;background:none">'
             f"{html.escape(self.said)}</code></summary>"
-            f'{code}{cut}{html.escape(chr(10).join(log[-_LAST_ROWS:]))}</pre></details>'
+            f"{code}{cut}{html.escape(chr(10).join(log[-_LAST_ROWS:]))}</pre></details>"
         )
         return (
             f'<div style="border-left:5px solid {_STRONG};background:{_PALE};color:#1F2328;padding:.5em .8em;overflow-x:auto">'
@@ -177,8 +177,8 @@ class explain:
     def _read_clang(self, said: str, text: str) -> None:
         """The first error: later ones often follow from it."""
         rows = text.expandtabs(4).splitlines()
-        if found := re.search(r"in function (\w+) .*BPF stack limit", said):
-            self.kind, self.said = "stack", found[0]
+        if found := re.search(r"in function (\w+) .*: (.*BPF stack limit[^.]*)", said):
+            self.kind, self.said = "stack", found[2]
             self.words = f"The variables of `{found[1]}` need more than the 512 bytes of stack that a program has"
             self.instead = OFF_THE_STACK
             return
@@ -228,7 +228,9 @@ def _name(log: Log, source: Source, value: Value | None) -> str:
     line = log.line_of(value)
     if not line or not log.last:
         return ""
-    names = re.findall(r"(\w+)\s*=(?!=)", source.at(line)[1]) or re.findall(r"&(\w+), sizeof|(?:^|\W)(\w+) =(?!=)", line.text)
+    names = re.findall(r"(\w+)\s*=(?!=)", source.at(line)[1]) or re.findall(
+        r"&(\w+), sizeof|(?:^|\W)(\w+) =(?!=)", line.text
+    )
     names = ["".join(name) for name in names]
     if len(names) > 1:
         names = [name for name in names if re.search(rf"\b{name}\b", source.at(log.last)[1])]

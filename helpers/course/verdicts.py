@@ -13,9 +13,13 @@ STACK_BYTES = 512
 KERNEL_ADDRESSES = 1 << 63  # on x86-64 the kernel's memory is at this address and above; a signed number is below 0
 KINDS = ("null", "kernel memory", "user memory", "loop", "index", "stack", "release", "helper")
 
-_NULL = r"R(\d+) (?:invalid mem access '|type=|pointer arithmetic on )(\w+)_or_null\b|NULL pointer passed to \w+ arg(\d)"
+_NULL = (
+    r"R(\d+) (?:invalid mem access '|type=|pointer arithmetic on )(\w+)_or_null\b|NULL pointer passed to \w+ arg(\d)"
+)
 _NUMBER = r"R(\d+) (?:invalid mem access '|type=)(?:scalar|inv)\b"
-_LOOP = r"infinite loop detected|back-edge from insn|The sequence of \d+ jumps|program is too large|\(E2BIG\)|\(EFAULT\)"
+_LOOP = (
+    r"infinite loop detected|back-edge from insn|The sequence of \d+ jumps|program is too large|\(E2BIG\)|\(EFAULT\)"
+)
 _INDEX = (
     r"R(?P<r1>\d+) unbounded memory access|R(?P<r2>\d+) min value is (?:negative|outside)|R(?P<r3>\d+) max value is outside"
     r"|math between (?P<what>\w+) pointer and register with unbounded|makes (?P<what2>\w+) pointer be out of bounds"
@@ -132,7 +136,9 @@ def _memory(log: Log, said: str, function: str, program_type: int | None) -> Ver
     kind = _whose_memory(log, value, function) if value else None
     if not kind:
         return None
-    of = {"kernel memory": "the kernel's memory", "user memory": "the memory of a program in user space"}.get(kind, "memory")
+    of = {"kernel memory": "the kernel's memory", "user memory": "the memory of a program in user space"}.get(
+        kind, "memory"
+    )
     notes = _since(log, value, "the address comes from here") if log.line_of(value) != log.last else ()
     if log.steps[-1].text.startswith("*("):
         words = f"This writes to {of} by itself, which a BPF program may not"
@@ -145,7 +151,9 @@ def _memory(log: Log, said: str, function: str, program_type: int | None) -> Ver
         f"This reads {of} without a helper: for the verifier the address is a mere number",
         (*notes, *_here(log, f"handed to {call}() here" if call else "read here", value)),
         "Copy it into a variable first:  "
-        + helper.get(kind, "bpf_probe_read_kernel() for the kernel's memory, bpf_probe_read_user() for that of user space"),
+        + helper.get(
+            kind, "bpf_probe_read_kernel() for the kernel's memory, bpf_probe_read_user() for that of user space"
+        ),
         value,
     )
 
@@ -197,7 +205,9 @@ def _release(log: Log, said: str, function: str, program_type: int | None) -> Ve
         if ring
         else "{name} was taken, and one way to the end does not give it back",
         notes,
-        "Before each return behind the check for NULL:  ring.ringbuf_discard({name}, 0);  or ringbuf_submit" if ring else "",
+        "Before each return behind the check for NULL:  ring.ringbuf_discard({name}, 0);  or ringbuf_submit"
+        if ring
+        else "",
         value,
     )
 
@@ -269,7 +279,9 @@ def _index(log: Log, said: str, function: str, program_type: int | None) -> Verd
             return None
         return Verdict(
             "index",
-            f"{count} bytes are asked for where {-begin} are left" if begin < 0 else "This is past the end of the variable",
+            f"{count} bytes are asked for where {-begin} are left"
+            if begin < 0
+            else "This is past the end of the variable",
             _here(log, "here"),
             "Give the size of the variable itself:  sizeof(name)",
         )
@@ -295,9 +307,8 @@ def _index(log: Log, said: str, function: str, program_type: int | None) -> Verd
         "index",
         words,
         notes,
-        "Declare it unsigned (u32) and check it before:  if ({name} >= number of elements) return 0;"
-        if not is_size
-        else "Declare it unsigned (u32) and check it before:  if ({name} > sizeof(the variable)) return 0;",
+        "Declare it unsigned (u32), and check it before, where N is how many "
+        + ("bytes fit:  if ({name} > N) return 0;" if is_size else "there are:  if ({name} >= N) return 0;"),
         value,
     )
 

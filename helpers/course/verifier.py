@@ -80,9 +80,10 @@ class Log:
     def _read(self, text: str) -> None:
         line = None
         for row in text.splitlines():
-            if found := re.match(r"; (.*?)(?: @ \S+:(\d+))?$", row):
-                if found[1].strip():  # else the compiler made it up, for the line before
-                    line = Line(found[1].strip(), int(found[2] or 0))
+            if found := re.match(r"; (.*?)(?: @ (\S+):(\d+))?$", row):
+                # A line without text is the compiler's own, and one of a header is an inlined function's: the line stays.
+                if found[1].strip() and not (found[2] or "").endswith(".h"):
+                    line = Line(found[1].strip(), int(found[3] or 0))
             elif found := re.match(r"(\d+): \((..)\) (.*)", row):
                 words = re.sub(r"(goto pc[+-]\d+) .*", r"\1", found[3]).partition(";")[0].strip()
                 is_global = found[2] == "18" and re.search(r"= 0x0$", words)
@@ -171,7 +172,9 @@ class Log:
     @staticmethod
     def index_of(one: Value | None, other: Value | None) -> tuple[Value | None, Value | None]:
         """Of two values that are added, the address and the number; None for what is not known."""
-        addresses = [value for value in (one, other) if value and re.search("stack|context|lookup|reserve", value.source)]
+        addresses = [
+            value for value in (one, other) if value and re.search("stack|context|lookup|reserve", value.source)
+        ]
         if len(addresses) != 1:
             return None, None
         return addresses[0], other if addresses[0] is one else one

@@ -44,7 +44,7 @@ def check(compiled, program):
     here, since = marked(text, program, "HERE"), marked(text, program, "FROM")
     assert here == [] or told.line == here[0], told
     assert set(since) <= set(told.lines), told
-    assert told.said and "\n" + told.said.splitlines()[0] in "\n" + told.log
+    assert told.said and told.said.splitlines()[0] in told.log
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
