@@ -1,8 +1,8 @@
 """What the kernel and clang say of a program that they refuse, in full.
 
-BCC prints it to standard error and raises an exception without it. The frames of the exception still hold the compiled
-program, so the kernel can be asked once more, and clang its text. What BCC printed does not do: it asks a second time,
-without line numbers, where the kernel's answer was EINVAL, and prints that answer; and where the answer was E2BIG, none.
+BCC prints it to standard error, and its exception does not have it. But the frames of the exception still hold the
+compiled program, so the kernel can be asked once more, and clang its text. What BCC printed would not do: after EINVAL
+it asks again without the lines of C, and prints that second answer, and after E2BIG it prints none.
 """
 
 import ctypes
@@ -31,8 +31,8 @@ class Refused(NamedTuple):
     """A program that was refused: by the kernel, which gives a log, or by clang, which gives its messages.
 
     `function` is the BPF function's name and `program_type` its number in enum bpf_prog_type, for the kernel only;
-    `text` is the C text that clang was given, as far as it is known. `loops` has the first and the last instruction of each
-    loop, where the kernel gave up (E2BIG, EFAULT): then the log is that of one round.
+    `text` is the C text that clang was given, as far as it is known. `loops` has the first and the last instruction of
+    each loop, where the kernel gave up (E2BIG, EFAULT): then the log is that of one round.
     """
 
     by: str  # "kernel" or "clang"
@@ -66,11 +66,14 @@ class captured:
 
 
 def refused(error: BaseException | None, printed: str | None = None) -> Refused | None:
-    """What was refused, of an exception that BCC raised, or None if it was raised for another reason.
+    """Find what was refused, of an exception that BCC raised.
 
     Args:
         error: the exception; those that it was raised from, or while handling, count too.
         printed: what BCC printed meanwhile, if it was `captured`; without it clang compiles once more.
+
+    Returns:
+        What was refused; None if the exception was raised for another reason, or the BPF object has been cleaned up.
     """
     from bcc import BPF
 
@@ -85,7 +88,7 @@ def refused(error: BaseException | None, printed: str | None = None) -> Refused 
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:
-    """The frames of a traceback, the innermost first."""
+    """Return the frames of a traceback, the innermost first."""
     found, traceback = [], error.__traceback__
     while traceback is not None:
         found.append(traceback.tb_frame)
@@ -134,7 +137,7 @@ class _Program:
         self.loops = tuple(_loops(self._code))
 
     def load(self, size: int, code: bytes | None = None) -> tuple[int, str]:
-        """Ask the kernel with room for a log of so many bytes. The answer is an errno, 0 if it takes the program, and the log."""
+        """Return the kernel's answer, an errno or 0, and its log, for which there is room for so many bytes."""
         from bcc.libbcc import lib
 
         buffer = ctypes.create_string_buffer(size)
@@ -151,7 +154,7 @@ class _Program:
         return ctypes.get_errno(), buffer.value.decode(errors="replace")
 
     def log(self) -> str | None:
-        """The log, with its lines of C; None if the kernel takes the program now."""
+        """Return the log with its lines of C; None if the kernel takes the program now."""
         size = LOG_BYTES
         answer, log = self.load(size)
         while answer == errno.ENOSPC and "\nprocessed " not in log and size < MOST_LOG_BYTES:
@@ -160,11 +163,11 @@ class _Program:
         return self._with_lines(log) if answer == errno.EINVAL else log if answer else None
 
     def round_log(self) -> str:
-        """The log of the way to the end of one round, for each loop: where the kernel gives up, its own takes minutes."""
+        """Return the log of one round of each loop. Where the kernel gives up, its own log would take minutes."""
         return "".join(self._log_until(last).partition(REFUSED_WORDS)[0] for _, last in self.loops)
 
     def _with_lines(self, log: str) -> str:
-        """A log with the lines of C put in, which BCC's library leaves out when it asks a second time, after EINVAL.
+        """Return a log with the lines of C put in, which BCC's library leaves out when it asks again after EINVAL.
 
         It does not ask again after EACCES, and what that log says of an instruction's line holds in any other.
         """
@@ -181,7 +184,7 @@ class _Program:
         return "\n".join(found)
 
     def _log_until(self, number: int) -> str:
-        """The log up to an instruction, which is replaced by one that is always refused."""
+        """Return the log up to an instruction, which is replaced by one that is always refused (EACCES)."""
         place = number * INSTRUCTION_BYTES
         if self._code[place] == LOAD_64:
             return ""  # two instructions long
@@ -190,7 +193,7 @@ class _Program:
 
 
 def _lines(log: str) -> Iterator[tuple[int, str]]:
-    """The number of each instruction of a log, and its line of C as the log shows it."""
+    """Yield the number of each instruction of a log, and its line of C as the log shows it."""
     line = ""
     for row in log.splitlines():
         if row.startswith("; "):
@@ -200,7 +203,7 @@ def _lines(log: str) -> Iterator[tuple[int, str]]:
 
 
 def _loops(code: bytes) -> Iterator[tuple[int, int]]:
-    """First and last instruction of each loop: where a jump goes back to, and the jump (<linux/bpf.h>, struct bpf_insn)."""
+    """Yield the first and last instruction of each loop: where a jump goes back to, and the jump (<linux/bpf.h>)."""
     for number, (opcode, _, offset, _) in enumerate(struct.iter_unpack("=BBhi", code)):
         if opcode & 7 in JUMP_CLASSES and opcode not in (CALL, EXIT) and offset < 0:
             yield number + 1 + offset, number

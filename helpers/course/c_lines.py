@@ -1,7 +1,7 @@
 """From the lines of C in the verifier's log to the lines that the learner wrote.
 
-BCC rewrites a program before it compiles it: `started.lookup(&tid)` becomes a call of a helper, lines are put before and into
-the text. The log quotes the rewritten text, and its line numbers; before Linux 6.10 it has no numbers.
+BCC rewrites a program before it compiles it: `started.lookup(&tid)` becomes a call of a helper, and lines are put
+before and into the text. The log quotes the rewritten text, and its line numbers; before Linux 6.10 it has no numbers.
 """
 
 import re
@@ -15,9 +15,10 @@ LIKE = 0.5  # two lines with more than this share of their words in common may b
 
 
 class Source:
-    """A C text, and the place in it of one function's lines.
+    """A C text, and where in it one function's lines are.
 
-    `places` has the index of the line in the text for each line of the log that was found there.
+    `rows` are the lines of the text, `places` the index of a row for each line of the log that was found there, and
+    `exact` the number of lines that are the same in both.
     """
 
     def __init__(self, text: str, lines: Iterable[Line], function: str) -> None:
@@ -54,19 +55,19 @@ class Source:
                 self.places[line] = self.places[before]
 
     def _rank(self, place: int, rewritten: str) -> tuple[float, int]:
-        """How well a line fits a rewritten one; of two that fit as well, the longer one fits better."""
+        """Return how well a line fits a rewritten one; of two that fit as well, the longer one fits better."""
         return _likeness(self.rows[place], rewritten), len(self.rows[place].strip())
 
     def _range(self) -> range:
         return range(self.first, self.end)
 
     def at(self, line: Line) -> tuple[int | None, str]:
-        """The number of a line, counted from 1 as clang does, and its text; None and the log's own text if it is not there."""
+        """Return the number of a line, from 1, and its text; None and the log's own text if it was not found."""
         place = self.places.get(line)
         return (None, line.text) if place is None else (place + 1, self.rows[place])
 
     def loop_at(self, line: Line) -> Line:
-        """The head of the loop in whose body a line is: `for`, `while`, `do`, or a label; the line itself if there is none."""
+        """Return the head of the loop that a line is in: `for`, `while`, `do`, or a label; or the line itself."""
         place = self.places.get(line)
         indent = _indent(self.rows[place]) if place is not None else 0
         for above in range(place or 0, self.first, -1):
@@ -79,7 +80,7 @@ class Source:
 
 
 def source_of(texts: Iterable[str], lines: Iterable[Line], function: str) -> Source:
-    """The text among some in which the lines of a log are found best."""
+    """Return the text, among some, in which the lines of a log are found best."""
     name = re.sub(r"^(raw_)?tracepoint__", "", function)
     words = [name, *([name.split("__", 1)[1]] if "__" in name else [])]
     lines = list(lines)
@@ -89,7 +90,7 @@ def source_of(texts: Iterable[str], lines: Iterable[Line], function: str) -> Sou
 
 
 def _body(rows: list[str], function: str) -> tuple[int, int]:
-    """Where a function begins and ends in a text: from the line with its name to the first that begins with a brace."""
+    """Return where a function begins and ends: from the row with its name to the first that begins with a brace."""
     if not function:
         return 0, len(rows)
     names = [re.escape(function)]
@@ -110,13 +111,13 @@ def _indent(row: str) -> int:
 
 
 def _likeness(ours: str, rewritten: str) -> float:
-    """The share of a line's words that are in the rewritten one, too: `lookup` is in `bpf_map_lookup_elem`, say."""
+    """Return the share of a line's words that are in the rewritten one; `lookup` is in `bpf_map_lookup_elem`, say."""
     words = re.findall(r"\w+", re.sub(r"\w+\.(?=\w+\()", "", ours.partition("//")[0]))
     return sum(word in rewritten for word in words) / len(words) if words else 0.0
 
 
 def texts_in(values: Iterable[object]) -> Iterator[str]:
-    """The C texts among some values, and in the dicts, lists and tuples among them: those with a brace."""
+    """Yield the C texts among some values, and in the dicts, lists and tuples among them: those with a brace."""
     for value in values:
         if isinstance(value, dict | list | tuple):
             inner = value.values() if isinstance(value, dict) else value

@@ -5,9 +5,10 @@
     with explain():             around what may be refused: the explanation comes instead of the error
         bpf = BPF(text=program)
 
-Of what the verifier says, eight kinds are known (see `helpers.course.verdicts`). For anything else it shows the line and the
-kernel's last words, and claims nothing. One mistake it cannot explain in the same Python: where the variables of a function
-take more than 512 bytes, clang says so and ends the process. Run such a program by another Python, and explain what that said.
+Of what the verifier says, eight kinds are known (see `helpers.course.verdicts`). For anything else it shows the line
+and the kernel's last words, and claims nothing. One mistake it cannot explain in the same Python: where the variables
+of a function take more than 512 bytes, clang says so and ends the process. Compile such a text in another Python, and
+explain what that printed.
 """
 
 import ast
@@ -29,7 +30,7 @@ _LAST_ROWS = 400  # of a log; a loop's may have 100,000
 
 
 class Row(NamedTuple):
-    """A row of the explanation: a line of C with its number, or None, and what is said below the part `begin` to `end`."""
+    """A row of the explanation: a line of C, its number or None, and what is said below its part `begin` to `end`."""
 
     number: int | None
     text: str
@@ -39,15 +40,16 @@ class Row(NamedTuple):
 
 
 class explain:
-    """The explanation of a refusal: at the end of a cell it is shown, and in a `with` block it comes instead of the error.
+    """The explanation of a refusal: a cell that ends with it shows it; in a `with` block it comes instead of the error.
 
     Args:
         what: the exception to explain, or a log as text; the last exception that nobody caught if None.
         text: the C text, where it is not known from the exception or the notebook's variables.
 
-    `kind` is "null", "kernel memory", "user memory", "loop", "index", "stack", "release" or "helper" for the verifier's eight;
-    "memory" where it is not known whose; "clang" for clang's errors; "other"; and "" if nothing was refused. `line` is the
-    number of the line of C, counted from 1, or None; `words` the sentence; `said` the kernel's or clang's own words.
+    Attributes:
+        kind: one of `KINDS`; "memory" where it is not known whose; "clang" for its errors; "other"; "" for no refusal.
+        words: the sentence; `instead` says what to write, and `said` has the kernel's or clang's own words.
+        line: the number of the line that was refused, from 1, as `show_c` counts; None where it is not known.
 
     >>> explain()
     ✗ `begin` may be NULL, and nothing has checked that it is not
@@ -120,12 +122,13 @@ class explain:
         log = self._log.splitlines()
         cut = f"… {len(log) - _LAST_ROWS:,} lines before these\n" if len(log) > _LAST_ROWS else ""
         body += (
-            f'<details style="margin-top:.5em"><summary>{self._speaker()}: <code style="color:#1F2328;background:none">'
-            f"{html.escape(self.said)}</code></summary>"
+            f'<details style="margin-top:.5em"><summary>{self._speaker()}: '
+            f'<code style="color:#1F2328;background:none">{html.escape(self.said)}</code></summary>'
             f"{code}{cut}{html.escape(chr(10).join(log[-_LAST_ROWS:]))}</pre></details>"
         )
         return (
-            f'<div style="border-left:5px solid {_STRONG};background:{_PALE};color:#1F2328;padding:.5em .8em;overflow-x:auto">'
+            f'<div style="border-left:5px solid {_STRONG};background:{_PALE};color:#1F2328;padding:.5em .8em;'
+            'overflow-x:auto">'
             f'<b style="color:{_STRONG}">✗ {_code(self.words)}</b>{body}</div>'
         )
 
@@ -143,7 +146,7 @@ class explain:
         return "clang said" if self._by == "clang" else "The kernel said"
 
     def _explain(self, error: BaseException | None, printed: str | None) -> bool:
-        """Explain an exception, if it is a refusal; return whether it is."""
+        """Return whether an exception is a refusal, and if so, explain it."""
         found = refused(error, printed)
         if found is None:
             return False
@@ -207,7 +210,7 @@ def _code(text: str) -> str:
 
 
 def _texts_around(error: BaseException | None) -> list[str]:
-    """Every text that the frames of an exception know, and the strings in the notebook's latest cells."""
+    """Return every text that the frames of an exception know, and those in the notebook's latest cells."""
     values: list[object] = []
     traceback = error.__traceback__ if error else None
     while traceback is not None:
@@ -224,7 +227,7 @@ def _texts_around(error: BaseException | None) -> list[str]:
 
 
 def _name(log: Log, source: Source, value: Value | None) -> str:
-    """The variable that was given a value in the line of C where it came up; "" if that cannot be told."""
+    """Return the variable that got a value in the line of C where it came up; "" if that cannot be told."""
     line = log.line_of(value)
     if not line or not log.last:
         return ""

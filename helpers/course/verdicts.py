@@ -1,7 +1,7 @@
-"""What the verifier's log means: one of eight kinds of refusal, and for each of them a sentence and what to write instead.
+"""What the verifier's log means: one of eight kinds of refusal, with a sentence and what to write instead.
 
-The kernel's words have changed from version to version; those of Linux 5.4 to 7.2 are known here. A log that fits none of
-the eight is of the kind "other", and then nothing is claimed.
+The kernel's words have changed from version to version; those of Linux 5.4 to 6.18 are known here. A log that fits none
+of the eight is of the kind "other", and then nothing is claimed.
 """
 
 import re
@@ -21,10 +21,9 @@ _LOOP = (
     r"infinite loop detected|back-edge from insn|The sequence of \d+ jumps|program is too large|\(E2BIG\)|\(EFAULT\)"
 )
 _INDEX = (
-    r"R(?P<r1>\d+) unbounded memory access|R(?P<r2>\d+) min value is (?:negative|outside)|R(?P<r3>\d+) max value is outside"
-    r"|math between (?P<what>\w+) pointer and register with unbounded|makes (?P<what2>\w+) pointer be out of bounds"
-    r"|(?:variable|unbounded).{0,40}stack\b.*R(?P<r4>\d+)|(?:variable|unbounded).* stack|R\d+ unbounded indirect"
-    r"|invalid access to (?:map value|memory|mem)\b"
+    r"R\d+ unbounded (?:memory access|indirect)|R\d+ (?:min value is (?:negative|outside)|max value is outside)"
+    r"|math between \w+ pointer and register with unbounded|makes \w+ pointer be out of bounds"
+    r"|(?:variable|unbounded).* stack|invalid access to (?:map value|memory|mem)\b"
 )
 _STACK = r"invalid (?:\w+ )*(?:stack|to stack|from stack)\b.*?off[= ](-\d+)"
 _SIZE = r"invalid (?:write to|read from|indirect access to) stack (R\d+ )?off=?\s*(-?\d+)\S* size=?\s*(\d+)"
@@ -60,7 +59,7 @@ class Verdict(NamedTuple):
     value: Value | None = None
 
     def said_of(self, name: str, ticks: str = "`") -> tuple[str, str]:
-        """The sentence, and what to write instead, with the variable's name, or a noun where it has none."""
+        """Return the sentence, and what to write instead, with the variable's name, or a noun where it has none."""
         noun = {"release": "record", "index": "number"}.get(self.kind, "address")
         this = "This" if self.words.startswith("{name}") else "this"
         words = self.words.replace("{name}", f"{ticks}{name}{ticks}" if name else f"{this} {noun}")
@@ -72,8 +71,11 @@ def verdict(log: Log, function: str = "", program_type: int | None = None) -> Ve
 
     Args:
         log: the log.
-        function: the name of the BPF function, as BCC has it; "syscall__…" and "tracepoint__…" tell about its arguments.
+        function: the BPF function's name, as BCC has it; "syscall__…" and "tracepoint__…" tell about its arguments.
         program_type: a number of enum bpf_prog_type, of <linux/bpf.h>.
+
+    Returns:
+        The verdict; of the kind "other", without words, where the log is none of the eight.
     """
     said = "\n".join(log.said)
     for read in (_null, _memory, _release, _helper, _loop, _stack, _index):
@@ -92,7 +94,7 @@ def _since(log: Log, value: Value | None, words: str) -> tuple[Note, ...]:
 
 
 def _argument(log: Log) -> str:
-    """The helper that the last step calls, if it calls one."""
+    """Return the helper that the last step calls, or ""."""
     found = re.match(r"call (bpf_\w+)#", log.steps[-1].text) if log.steps else None
     return found[1] if found else ""
 
@@ -159,7 +161,7 @@ def _memory(log: Log, said: str, function: str, program_type: int | None) -> Ver
 
 
 def _whose_memory(log: Log, value: Value, function: str) -> str | None:
-    """The kernel's or user space's, as far as the way that the address took tells; None if it is no address."""
+    """Return whose memory it is, as far as the way that the address took tells; None if it is no address."""
     line = log.line_of(value)
     text = line.text if line else ""
     if value.source == "constant":
@@ -314,7 +316,7 @@ def _index(log: Log, said: str, function: str, program_type: int | None) -> Verd
 
 
 def _index_value(log: Log, said: str, is_size: bool) -> Value | None:
-    """The number that makes an address, or a size, go too far."""
+    """Return the number that makes an address, or a size, go too far."""
     found = re.search(r"\bR(\d+)\b", said)
     base = log.values.get(f"r{found[1]}") if found else None
     if is_size:

@@ -1,7 +1,7 @@
 """The log of the kernel's verifier, taken apart: its steps, their lines of C, and where each value came from.
 
 A log has the steps of one way through the program, the last one refused, and the lines of C that they were made from
-(kernel documentation, bpf/verifier; the instructions are those of bpf/standardization/instruction-set). Where a register
+(kernel documentation, bpf/verifier; instructions as in bpf/standardization/instruction-set). Where a register
 got its value follows from the steps, as long as that is simple; where it is not, nothing is claimed.
 """
 
@@ -17,7 +17,7 @@ _JUMP = re.compile(r"if [rw](\d+) (s?[=!<>&]+) (-?\w+) goto pc([+-]\d+)")
 
 
 class Line(NamedTuple):
-    """A line of C as the log shows it: rewritten by BCC. `number`, in the rewritten text, is 0 where the log has none."""
+    """A line of C as the log shows it, rewritten by BCC; `number`, in that text, is 0 where the log has none."""
 
     text: str
     number: int
@@ -35,7 +35,7 @@ class Value(NamedTuple):
     """Where a value came from: what gave it, and in which step (an index into the steps of the log; -1: none).
 
     `source` is "context", "stack", "constant", "global", "memory", or the name of a helper that returned or wrote it.
-    `number` is a constant, or a place on the stack. `of`, for memory, is the source of the address that it was read from.
+    `number` is a constant, or a place on the stack. `of`, for memory, is the source of the address it was read from.
     """
 
     source: str
@@ -45,7 +45,7 @@ class Value(NamedTuple):
 
 
 class Check(NamedTuple):
-    """A comparison with a constant: the value, the comparison that holds from there on ("==", "s<=", …), and the step."""
+    """A comparison with a constant: the value, what holds from there on ("==", "s<=", …), the constant, the step."""
 
     value: Value
     holds: str
@@ -56,13 +56,13 @@ class Check(NamedTuple):
 class Log:
     """A log, taken apart.
 
-    `steps` are the steps on the way to the refusal, and `said` the kernel's own last lines. The rest is what is known at the
-    last step: `values` of registers ("r0") and of places on the stack ("r10 -8"), the `checks` on the way, the `calls`
-    (helper, its first argument), and `added`: pairs of the value of an address and of a number that was added to it.
+    `steps` are the steps on the way to the refusal, and `said` the kernel's last lines. The rest is what is known at
+    the last step: `values` of registers ("r0") and of places on the stack ("r10 -8"), the `checks` on the way, and
+    `added`: pairs of the value of an address and of a number that was added to it.
 
     Args:
         text: the log as the kernel prints it.
-        loops: first and last instruction of each loop in the program, where these are known from elsewhere.
+        loops: index of the first and of the last instruction of each loop, where they are known from elsewhere.
     """
 
     def __init__(self, text: str, loops: Iterable[tuple[int, int]] = ()) -> None:
@@ -71,7 +71,6 @@ class Log:
         self.said: list[str] = []
         self.values: dict[str, Value] = {"r1": Value("context", -1), "r10": Value("stack", -1, 0)}
         self.checks: list[Check] = []
-        self.calls: list[tuple[str, Value | None]] = []
         self.added: list[tuple[Value, Value]] = []
         self._read(text)
         for index in range(len(self.steps) - 1):
@@ -81,7 +80,7 @@ class Log:
         line = None
         for row in text.splitlines():
             if found := re.match(r"; (.*?)(?: @ (\S+):(\d+))?$", row):
-                # A line without text is the compiler's own, and one of a header is an inlined function's: the line stays.
+                # Without text it is the compiler's own, and in a header an inlined function's: the line stays.
                 if found[1].strip() and not (found[2] or "").endswith(".h"):
                     line = Line(found[1].strip(), int(found[3] or 0))
             elif found := re.match(r"(\d+): \((..)\) (.*)", row):
@@ -104,16 +103,16 @@ class Log:
         return self.steps[-1].line if self.steps else None
 
     def line_of(self, value: Value | None) -> Line | None:
-        """The line of C in which a value came up; None where that is not known."""
+        """Return the line of C in which a value came up; None where that is not known."""
         return self.steps[value.step].line if value and value.step >= 0 else None
 
     def is_null(self, value: Value) -> bool:
-        """Whether a check on the way found that this value is 0."""
+        """Return whether a check on the way found that this value is 0."""
         checks = [check for check in self.checks if check.value == value and check.constant == 0]
         return bool(checks) and checks[-1].holds == "=="
 
     def loop(self) -> list[Step]:
-        """The steps of a loop that the way went through again; none if it did not."""
+        """Return the steps of a loop that the way went through again; none if it did not."""
         last: dict[int, int] = {}
         found: list[Step] = []
         for index, step in enumerate(self.steps):
@@ -147,7 +146,6 @@ class Log:
 
     def _call(self, helper: str, index: int) -> None:
         first = self.values.get("r1")
-        self.calls.append((helper, first))
         if first and first.source == "stack" and "probe_read" in helper:
             self.values[f"r10 {first.number:+}"] = Value(helper, index)
         for number in range(1, 6):
@@ -171,7 +169,7 @@ class Log:
 
     @staticmethod
     def index_of(one: Value | None, other: Value | None) -> tuple[Value | None, Value | None]:
-        """Of two values that are added, the address and the number; None for what is not known."""
+        """Return the address and the number, of two values that are added; None for what is not known."""
         addresses = [
             value for value in (one, other) if value and re.search("stack|context|lookup|reserve", value.source)
         ]

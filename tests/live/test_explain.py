@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from helpers import explain
-from tests.live.conftest import kind_of_probe
+from tests.live.probes import kind_of_probe
 from tests.live.refusals import HEAD, PROGRAMS, SLOW, TOO_LARGE, text_of
 
 
@@ -136,7 +136,7 @@ def test_a_refusal_whose_object_was_cleaned_up():
 def test_clangs_first_error(line, said):
     from bcc import BPF
 
-    text = f"BPF_HASH(calls, u32, u64);\nint on_call(void *ctx) {{\n    u32 pid = 1;\n    {line}\n    return nothing;\n}}\n"
+    text = f"BPF_HASH(calls, u32, u64);\nint on_call(void *ctx) {{\n    u32 pid = 1;\n    {line}\n    return no;\n}}\n"
     with pytest.raises(Exception, match="Failed to compile") as caught:
         BPF(text=text.encode())
     by_asking = explain(caught.value)
