@@ -92,6 +92,26 @@ MUTATIONS = [
         "host", "tests/live/test_workload.py::test_cpu_is_kept",
     ),
     Mutation(
+        "helpers/collect/refusals.py", "self._with_lines(log) if answer == errno.EINVAL else log", "log",
+        "host", "tests/live/test_explain.py::test_refusal",
+    ),
+    Mutation(
+        "helpers/course/c_lines.py", "place + 1, self.rows[place]", "place, self.rows[place]",
+        "unit", "tests/unit/test_explain.py::test_a_log_as_text",
+    ),
+    Mutation(
+        "helpers/course/explain.py", "os.write(2, self._capture.said.encode())", "pass",
+        "host", "tests/live/test_explain.py::test_in_a_block_what_works_works_and_what_is_said_is_said",
+    ),
+    Mutation(
+        "helpers/course/verdicts.py", "log.is_null(value)", "False",
+        "unit", "tests/unit/test_explain.py::test_null_for_certain_is_not_the_kernels_memory",
+    ),
+    Mutation(
+        "helpers/course/verifier.py", 'if operator == "+" else (None, None)', "if False else (None, None)",
+        "unit", "tests/unit/test_explain.py::test_a_log_as_text",
+    ),
+    Mutation(
         "helpers/course/exercises.py", "found <= most,", "True,",
         "host", "tests/live/test_exercise_checks.py::test_attached_twice",
     ),

@@ -57,7 +57,7 @@ class explain:
                    ^^^^^ gives NULL when there is no such key
        8      bpf_trace_printk("%d", *begin);
                                        ^^^^^ used here
-      Between the two:  if (!begin) return 0;
+      Between the two: `if (!begin) return 0;`
       The kernel said: R0 invalid mem access 'map_value_or_null'
     """
 
@@ -248,7 +248,7 @@ def _rows(source: Source, notes: Iterable[Note], name: str) -> list[Row]:
             rows.pop()  # the last note on a line is the one that counts
         bare = text.partition("//")[0].rstrip()
         begin, end = len(bare) - len(bare.lstrip()), len(bare)
-        if name and note.value and (found := re.search(rf"\b{name}\b", bare)):
+        if name and note.value and (found := re.search(rf"(?<![.>\w]){name}\b", bare)):
             begin, end = found.span()
         rows.append(Row(number, text, begin, end, note.words))
     return rows

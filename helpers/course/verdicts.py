@@ -109,7 +109,7 @@ def _null(log: Log, said: str, function: str, program_type: int | None) -> Verdi
             "null",
             "{name} is always NULL here",
             (*_since(log, value, "comes from here"), *_here(log, "only reached when it is NULL", value)),
-            "Use it only where it is not NULL:  if ({name}) { … }",
+            "Use it only where it is not NULL: `if ({name}) { … }`",
             value,
         )
     return None
@@ -118,7 +118,10 @@ def _null(log: Log, said: str, function: str, program_type: int | None) -> Verdi
 def _maybe_null(log: Log, value: Value | None) -> Verdict:
     helper = value.source if value else ""
     why = "may give NULL"
-    if "lookup" in helper:
+    line = log.line_of(value)
+    if line and "update_elem" in line.text:
+        why = "gives NULL when the map is full"
+    elif "lookup" in helper:
         why = "gives NULL when there is no such key"
     elif "ringbuf_reserve" in helper:
         why = "gives NULL when the buffer is full"
@@ -127,7 +130,7 @@ def _maybe_null(log: Log, value: Value | None) -> Verdict:
         "null",
         "{name} may be NULL, and nothing has checked that it is not",
         (*_since(log, value, why), *_here(log, f"{used} here", value)),
-        "Between the two:  if (!{name}) return 0;",
+        "Between the two: `if (!{name}) return 0;`",
         value,
     )
 
@@ -145,16 +148,16 @@ def _memory(log: Log, said: str, function: str, program_type: int | None) -> Ver
     if log.steps[-1].text.startswith("*("):
         words = f"This writes to {of} by itself, which a BPF program may not"
         return Verdict(kind, words, (*notes, *_here(log, "written here", value)), value=value)
-    copy = "{0}(&copy, sizeof(copy), (void *){{name}})  or, for text, {0}_str()"
+    copy = "`{0}(&copy, sizeof(copy), (void *){{name}})`, or for text `{0}_str(…)`"
     helper = {"kernel memory": copy.format("bpf_probe_read_kernel"), "user memory": copy.format("bpf_probe_read_user")}
     call = _argument(log)
     return Verdict(
         kind,
         f"This reads {of} without a helper: for the verifier the address is a mere number",
         (*notes, *_here(log, f"handed to {call}() here" if call else "read here", value)),
-        "Copy it into a variable first:  "
+        "Copy it into a variable first: "
         + helper.get(
-            kind, "bpf_probe_read_kernel() for the kernel's memory, bpf_probe_read_user() for that of user space"
+            kind, "`bpf_probe_read_kernel(…)` for the kernel's memory, `bpf_probe_read_user(…)` for that of user space"
         ),
         value,
     )
@@ -207,9 +210,7 @@ def _release(log: Log, said: str, function: str, program_type: int | None) -> Ve
         if ring
         else "{name} was taken, and one way to the end does not give it back",
         notes,
-        "Before each return behind the check for NULL:  ring.ringbuf_discard({name}, 0);  or ringbuf_submit"
-        if ring
-        else "",
+        "Submit it, or discard it, on that way too: `ringbuf_discard({name}, 0);`" if ring else "",
         value,
     )
 
@@ -228,7 +229,7 @@ def _helper(log: Log, said: str, function: str, program_type: int | None) -> Ver
     words, instead = f"{helper}() may not be called by this kind of program{of}", ""
     if "GPL" in said:
         words = f"{helper}() may only be called by a program under the GPL"
-        instead = "Leave out BPF_LICENSE, or name a licence that fits:  #define BPF_LICENSE GPL"
+        instead = "Leave out BPF_LICENSE, or name a licence that fits: `#define BPF_LICENSE GPL`"
     elif "sleep" in said:
         words = f"{helper}() may have to wait, and a program of this kind{of} must not"
         instead = "bpf_probe_read_user() copies what is in memory already." if "copy_from_user" in helper else ""
@@ -254,7 +255,7 @@ def _loop(log: Log, said: str, function: str, program_type: int | None) -> Verdi
         "loop",
         words,
         tuple(Note(head, "this loop") for head in heads if head),
-        "Bound it by a constant:  for (int i = 0; i < 64; i++) { … }  and leave it early with break",
+        "Bound it by a constant, `for (int i = 0; i < 64; i++) { … }`, and leave it early with `break`.",
     )
 
 
@@ -269,7 +270,9 @@ def _stack(log: Log, said: str, function: str, program_type: int | None) -> Verd
     return Verdict("stack", words, _here(log, "here the stack ends"), OFF_THE_STACK)
 
 
-OFF_THE_STACK = "Keep what is large in a map:  BPF_PERCPU_ARRAY(scratch, struct data_t, 1);  and scratch.lookup(&zero)"
+OFF_THE_STACK = (
+    "Keep what is large in a map: `BPF_PERCPU_ARRAY(scratch, struct data_t, 1);` and `scratch.lookup(&zero)`"
+)
 
 
 def _index(log: Log, said: str, function: str, program_type: int | None) -> Verdict | None:
@@ -310,7 +313,7 @@ def _index(log: Log, said: str, function: str, program_type: int | None) -> Verd
         words,
         notes,
         "Declare it unsigned (u32), and check it before, where N is how many "
-        + ("bytes fit:  if ({name} > N) return 0;" if is_size else "there are:  if ({name} >= N) return 0;"),
+        + ("bytes fit: `if ({name} > N) return 0;`" if is_size else "there are: `if ({name} >= N) return 0;`"),
         value,
     )
 

@@ -191,6 +191,17 @@ with RingBuffer(bpf["events"]) as events:
 """
 
 
+CHECKED = ("data->time", "if (!data)\n        return 0;\n    data->time")
+COPY = "__builtin_memcpy(data.parent, parent->comm, sizeof(data.parent));"
+READ = "bpf_probe_read_kernel(&data.parent, sizeof(data.parent), parent->comm);"
+
+
+def mended(name, before, after, *more):
+    """The text `name` with something else for `before`, as fixed_`name`; `more` are further pairs."""
+    pairs = [*more, (before, after)]
+    return f"fixed_{name} = {name}" + "".join(f".replace({one!r}, {other!r}, 1)" for one, other in pairs)
+
+
 # fmt: off
 ANSWERS = {
     "0a": [
@@ -398,6 +409,39 @@ flagged = load(text.replace("data.got", "data.flags = PT_REGS_PARM3(&theirs); da
             "if (events.ringbuf_output(&data, sizeof(data), 0))\n        events_lost.atomic_increment(0);",
             "events.perf_submit(args, &data, sizeof(data));")),
         Right("while others do", kills(KILL_POINT, f"{CALLER}, args->pid, args->sig", OTHERS_KILL)),
+    ],
+    "9a": [
+        Wrong("as it was", "fixed_sending = sending", "still refused: `data` may be NULL"),
+        Wrong("no text", "fixed_sending = 3", "a C text"),
+        Wrong("a check that goes on", mended("sending", "data->time", "if (!data) bpf_get_prandom_u32();\n data->time"), "may be NULL"),
+        Wrong("given back", mended("sending", "ringbuf_submit", "ringbuf_discard", CHECKED), "gave no events"),
+        Wrong("kept", mended("sending", "events.ringbuf_submit(data, 0);", "", CHECKED), "neither submits nor discards"),
+        Wrong("no time", mended("sending", "bpf_ktime_get_ns()", "0", CHECKED), "not the time of these calls"),
+        Wrong("the thread", mended("sending", " >> 32", " + 1", CHECKED), "not the process that called"),
+        Wrong("does not compile", mended("sending", "u32 pid", "pid_t", CHECKED), "clang could not compile"),
+        Right("compared with 0", mended("sending", "data->time", "if (data == 0) { return 0; }\n    data->time")),
+        Right("all inside an if", mended("sending", "data->time", "if (data) {\n data->time", ("    return", "    }\n    return"))),
+        Right("no reservation", "fixed_sending = '\\n'.join(['BPF_RINGBUF_OUTPUT(events, 8);', "
+              "'struct data_t { u64 time_ns; u32 pid; };', 'int on_sync(struct pt_regs *ctx) {', "
+              "'struct data_t data = {.time_ns = bpf_ktime_get_ns(), .pid = bpf_get_current_pid_tgid() >> 32};', "
+              "'events.ringbuf_output(&data, sizeof(data), 0); return 0;', '}'])"),
+    ],
+    "9b": [
+        Wrong("as it was", "fixed_parents = parents", "still refused"),
+        Wrong("nothing copied", mended("parents", COPY, ""), "your program says ''"),
+        Wrong("the grandparent", mended("parents", COPY, READ.replace("parent->comm", "parent->real_parent->comm")), "your program says"),
+        Wrong("its own name", mended("parents", COPY, READ.replace("parent->comm", "task->comm")), "your program says 'sync'"),
+        Wrong("user space's helper", mended("parents", COPY, READ.replace("_kernel", "_user")), "your program says ''"),
+        Right("as text", mended("parents", COPY, READ.replace("_kernel", "_kernel_str"))),
+        Right("in one go", mended("parents", COPY, READ.replace("parent->comm", "task->real_parent->comm"))),
+        Right("its address", mended("parents", COPY, READ.replace("parent->comm", "&parent->comm"))),
+        Right("the whole number", mended("parents", COPY, READ.replace("sizeof(data.parent)", "16"))),
+    ],
+    "9c": [
+        Wrong("one more", "largest = 513", "ends the process"),
+        Wrong("one less", "largest = 511", "so does one more"),
+        Wrong("text", "largest = '512'", "a number of bytes"),
+        Right("calculated", "largest = 64 * 8"),
     ],
 }
 # fmt: on

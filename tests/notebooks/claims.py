@@ -7,6 +7,15 @@ import nbformat
 
 from tests.notebooks import translation
 
+
+def refused(text: str, kind: str) -> str:
+    """Lines of Python: the kernel refuses a text, and `explain` says why."""
+    return (
+        f"try:\n    load({text})\nexcept Exception as error:\n    assert explain(error).kind == {kind!r}\n"
+        "else:\n    raise AssertionError('it was let in')"
+    )
+
+
 CLAIMS = {
     # 00: a row for each call, by who made it, and none lost.
     "00-20": "assert len(df) == lines.received == 15 and lines.lost == df.attrs['lost'] == 0",
@@ -146,6 +155,23 @@ suffixes = eval(subprocess.check_output(asked))
 assert [number for number, is_package in zip(where, package) if is_package] == [len(suffixes)] * 4""",
     "08-64": "assert sorted(_) == sorted('__init__' + suffix for suffix in suffixes)",
     "08-66": "assert len(vain) == (again['ret'] < 0).sum()",
+    # 09: what was refused, and for what; the steps and the lines that the text speaks of.
+    "09-09": "told = explain(); assert (told.kind, told.lines) == ('null', [6, 7]) "
+    "and \"R0 invalid mem access 'map_value_or_null'\" in told.log and '; u64 *count = bpf_map_lookup_e' in told.log",
+    "09-13": refused("looked_up", "null"),
+    "09-16": "assert [bpf['calls'][bpf['calls'].Key(pid)].value for pid in calls.pids] == [5, 5]",
+    "09-18": refused("names", "kernel memory"),
+    "09-22": refused("opening, 'syscall__openat'", "user memory"),
+    "09-26": refused("waiting", "loop"),
+    "09-30": "assert walk[10_000] > 50 * walk[100] and walk.is_monotonic_increasing",
+    "09-33": refused("letters", "index"),
+    "09-35": refused("letters.replace('if (!all)', 'if (!all || number > 25)')", "index"),
+    "09-38": "assert [count[ord(letter) - ord('a')] for letter in 'abz'] == [3, 3, 0]",
+    "09-41": "assert ended.returncode == 1 and explain(ended.stderr).kind == 'stack'",
+    "09-45": refused("skipping", "release"),
+    "09-48": "assert set(events.to_dataframe()['comm'].astype(str)) == {'ann'}",
+    "09-50": refused("redirecting", "helper"),
+    "09-59": "found = events.to_dataframe(); assert found['answer'].iloc[0] < 0 and found['value'].iloc[0] == 0",
 }
 
 

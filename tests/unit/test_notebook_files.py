@@ -23,6 +23,7 @@ SERIES = [
     "06_ring_buffer",
     "07_a_real_question",
     "08_what_a_probe_can_read",
+    "09_what_the_verifier_refuses",
 ]
 
 
