@@ -7,6 +7,7 @@ collect: from the kernel to a DataFrame
     perf_output     `PerfOutput`: perf buffers, a ring for each CPU
     ring_buffer     `RingBuffer`: the BPF ring buffer, one for all CPUs
     collection      what these three share: beginning and end, the thread that reads, the progress bar, loss said aloud
+    maps            `read_map`: any BPF map, read as a whole
     records         the bytes of a perf buffer or a ring buffer, record by record
     columns         events as they come, to columns of a DataFrame
     clocks          `wall_clock`: from nanoseconds since boot to the time of day
@@ -16,8 +17,10 @@ collect: from the kernel to a DataFrame
     bcc_internals   what is asked of BCC beyond its documented interface; `detach_all`
     refusals        what the kernel or clang says of a program that it refuses, in full
 draw: from a DataFrame to a picture
-    plots           timeline, rate, counts, gaps, latency, losses, arrival, live
+    plots           timeline, rate, counts, gaps, latency, log2_histogram, heatmap, losses, arrival, live
     live            a picture that follows events while they come
+    log2            what a BPF program counted by powers of two
+    heatmap         how long things took, and when
     histograms      bins on a log axis, percentiles
     style           what all plots look like: colours, fonts, Axes
     values          columns, times and groups found in a frame; numbers and units in words
@@ -45,6 +48,8 @@ _HOME = {
     "RingBuffer": "collect.ring_buffer",
     "TracePipe": "collect.trace_pipe",
     "EventsLost": "collect.collection",
+    "MapFull": "collect.maps",
+    "read_map": "collect.maps",
     "wall_clock": "collect.clocks",
     "kernel_functions": "collect.functions",
     "detach_all": "collect.bcc_internals",

@@ -3,18 +3,23 @@
 import atexit
 import contextlib
 import ctypes
+import errno
 import gc
 import io
 import os
 import struct
 import sys
 from collections.abc import Iterator
-from typing import Any, Self, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 BPF: TypeAlias = Any  # BCC has no types: a bcc.BPF,
 Table: TypeAlias = Any  # and what bpf["name"] gives
 
-ARRAY, PERF_EVENT_ARRAY, PERCPU_ARRAY, RINGBUF = 2, 4, 6, 27  # map types: enum bpf_map_type in <linux/bpf.h>
+# Map types: enum bpf_map_type in <linux/bpf.h>.
+HASH, ARRAY, PERF_EVENT_ARRAY, PERCPU_HASH, PERCPU_ARRAY, RINGBUF = 1, 2, 4, 5, 6, 27
+LRU_HASH, LRU_PERCPU_HASH, LPM_TRIE = 9, 10, 11
+PER_CPU_MAPS = {PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH}
+MAPS = {HASH, ARRAY, LRU_HASH, LPM_TRIE} | PER_CPU_MAPS
 _MACRO = {PERF_EVENT_ARRAY: "BPF_PERF_OUTPUT", RINGBUF: "BPF_RINGBUF_OUTPUT"}
 
 
@@ -258,3 +263,110 @@ class Counter(Map):
         if lib.bpf_lookup_elem(self.fd, ctypes.byref(ctypes.c_int(0)), ctypes.byref(counts)):
             raise OSError(ctypes.get_errno(), "the counter of lost events cannot be read")
         return sum(counts) - self._begin
+
+
+# ---- maps with keys and values
+
+ENOTSUPP = 524  # the kernel's own "not supported", which is in no header of user space
+BATCH = 1 << 16
+
+
+class MapLayout(NamedTuple):
+    """What the map of a table is made of.
+
+    Attributes:
+        name: as the C program calls it.
+        kind: map type, a code of <linux/bpf.h>.
+        fd: its file descriptor, which BCC closes with the BPF object.
+        key: ctypes class of a key.
+        value: ctypes class of a value, of one CPU.
+        cpus: numbers of the CPUs that have a value each; None when there is one value for all.
+        max_entries: number of entries that it has room for.
+    """
+
+    name: str
+    kind: int
+    fd: int
+    key: type[Any]
+    value: type[Any]
+    cpus: list[int] | None
+    max_entries: int
+
+
+def map_layout(table: Table) -> MapLayout:
+    """Return the layout of a table that has keys and values.
+
+    Raises:
+        TypeError: it is no table, or one without keys and values to read.
+        ValueError: its BPF object was cleaned up.
+    """
+    kind = map_type(table)
+    if kind not in MAPS:
+        raise TypeError(
+            f'this reads a map with keys and values, as bpf["counts"] gives it, not a {type(table).__name__}'
+        )
+    check_not_gone(table.bpf)
+    cpus = None
+    if kind in PER_CPU_MAPS:
+        from bcc.utils import get_possible_cpus
+
+        cpus = list(get_possible_cpus())
+    value = table.sLeaf if cpus else table.Leaf  # of these, BCC makes `Leaf` an array, with a place for each CPU
+    return MapLayout(table_name(table), kind, table.map_fd, table.Key, value, cpus, table.max_entries)
+
+
+def map_entries(fd: int, key_size: int, value_size: int, room: int = BATCH) -> tuple[int, bytearray, bytearray]:
+    """Read all entries of a map, by bpf(2) BPF_MAP_LOOKUP_BATCH where the kernel has it for this type of map.
+
+    Args:
+        fd: file descriptor of the map.
+        key_size: bytes of a key.
+        value_size: bytes of a value; where each CPU has one, of all of them, each padded to a multiple of 8.
+        room: entries to have room for in the first batch; it grows as needed.
+
+    Returns:
+        Number n of entries, and the bytes of their keys and of their values; what follows the first n is of no meaning.
+
+    Raises:
+        OSError: the kernel refused to read the map.
+    """
+    from bcc.libbcc import lib
+
+    keys, values = bytearray(room * key_size), bytearray(room * value_size)
+    # Where the kernel is to go on: a hash's bucket, or the last key.
+    place = ctypes.cast(ctypes.create_string_buffer(max(4, key_size)), ctypes.POINTER(ctypes.c_uint32))
+    done, begun = 0, False
+    while True:
+        count = ctypes.c_uint32(room - done)
+        into = [
+            (ctypes.c_char * 0).from_buffer(part, done * size)
+            for part, size in ((keys, key_size), (values, value_size))
+        ]
+        failed = lib.bpf_lookup_batch(fd, place if begun else None, place, *into, ctypes.byref(count))
+        error = ctypes.get_errno() if failed else 0
+        if error in (errno.EINVAL, errno.ENOTSUP, ENOTSUPP) and not begun:
+            return _entries_one_by_one(fd, key_size, value_size)
+        if error not in (0, errno.ENOENT, errno.ENOSPC, errno.EINTR):
+            raise OSError(error, f"the map cannot be read: {os.strerror(error)}")
+        done, begun = done + count.value, begun or count.value > 0
+        if error == errno.ENOENT:  # there is no more
+            return done, keys, values
+        if error == errno.ENOSPC or done == room:  # the next bucket of the hash has more than there is room for
+            del into
+            keys.extend(bytes(len(keys)))
+            values.extend(bytes(len(values)))
+            room *= 2
+
+
+def _entries_one_by_one(fd: int, key_size: int, value_size: int) -> tuple[int, bytearray, bytearray]:
+    """Read a map as `map_entries` does, by two calls of bpf(2) for each entry."""
+    from bcc.libbcc import lib
+
+    key, value = ctypes.create_string_buffer(key_size), ctypes.create_string_buffer(value_size)
+    found: dict[bytes, bytes] = {}
+    end = lib.bpf_get_first_key(fd, key, key_size)
+    while not end and key.raw not in found:  # a key that was deleted meanwhile leads back to the first one
+        if lib.bpf_lookup_elem(fd, key, value) == 0:
+            found[key.raw] = value.raw
+        end = lib.bpf_get_next_key(fd, key, key)
+    return len(found), bytearray(b"".join(found)), bytearray(b"".join(found.values()))

@@ -5,6 +5,8 @@
     counts(df)                   how many events each process made
     gaps(df)                     how long from one event to the next
     latency(df, "latency_ns")    how long things took, with percentiles
+    log2_histogram(df)           what a BPF_HISTOGRAM counted, slot by slot
+    heatmap(df, "latency_ns")    how long things took, and when
     losses(df)                   received against lost
     arrival(df)                  whether events came in the order in which they happened
     live(draw, seconds=10)       draw again and again while events come
@@ -22,14 +24,28 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+from matplotlib.colors import PowerNorm
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle, StepPatch
 from numpy.typing import NDArray
 
+from helpers.draw.heatmap import heatmap
 from helpers.draw.histograms import left_out, log_histogram, mark_percentiles
 from helpers.draw.live import live
-from helpers.draw.style import COLOURS, SHORT, colour, finish, new_axes, options, row_names, say, styled, whole_numbers
+from helpers.draw.log2 import log2_histogram
+from helpers.draw.style import (
+    BLUES,
+    COLOURS,
+    SHORT,
+    colour,
+    finish,
+    new_axes,
+    options,
+    row_names,
+    say,
+    styled,
+    whole_numbers,
+)
 from helpers.draw.values import (
     PROCESSES,
     TIMES,
@@ -43,11 +59,22 @@ from helpers.draw.values import (
     unit,
 )
 
-__all__ = ["arrival", "counts", "gaps", "latency", "live", "losses", "rate", "styled", "timeline"]
+__all__ = [
+    "arrival",
+    "counts",
+    "gaps",
+    "heatmap",
+    "latency",
+    "live",
+    "log2_histogram",
+    "losses",
+    "rate",
+    "styled",
+    "timeline",
+]
 
 TICKS_AT_MOST = 3000  # a timeline of more events counts them into bins
 BINS = 120
-BLUES = LinearSegmentedColormap.from_list("blues", ["#D6E9F5", "#0072B2", "#00416B"])
 
 
 @styled()

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cbook import normalize_kwargs
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -17,6 +18,7 @@ from helpers.draw.values import duration, short
 # Okabe and Ito's colours, which colour-blind readers can tell apart, without the yellow that white paper swallows.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 OTHERS = "#8C8C8C"
+BLUES = LinearSegmentedColormap.from_list("blues", ["#D6E9F5", "#0072B2", "#00416B"])
 STYLE: dict[Any, Any] = {
     "font.size": 11.5,
     "axes.titlesize": 11.5,

@@ -43,17 +43,20 @@ def nanoseconds(df: pd.DataFrame, name: str) -> tuple[NDArray[np.int64], NDArray
     return np.rint(numbers.astype("float64") * factor).astype("int64"), present
 
 
-def groups(df: pd.DataFrame, name: str, most: int) -> tuple[NDArray[np.int64], list[str]]:
+def groups(
+    df: pd.DataFrame, name: str, most: int, sizes: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.int64], list[str]]:
     """Return the number of each row's group, from 0, and the groups' labels.
 
     Args:
         df: the events.
         name: the column whose values are the groups.
         most: number of groups; all but the most frequent ones are "others".
+        sizes: how many events each row stands for; one when None.
     """
     codes, values = pd.factorize(df[name], use_na_sentinel=False)
-    sizes = np.bincount(codes, minlength=len(values))
-    ranks = np.lexsort((np.array([str(value) for value in values]), -sizes)).tolist()
+    totals = np.bincount(codes, sizes, minlength=len(values))
+    ranks = np.lexsort((np.array([str(value) for value in values]), -totals)).tolist()
     shown = ranks if len(values) <= most + 1 else ranks[:most]
     if df[name].dtype.kind in "iuf":  # CPU numbers and the like read best in their own order
         shown = sorted(shown, key=lambda rank: values[rank])
