@@ -24,6 +24,7 @@ def heatmap(
     slot: str | None = None,
     count: str | None = None,
     time: str | None = None,
+    span: tuple[int, int] | None = None,
     ax: Axes | None = None,
     **kwargs: Any,
 ) -> Axes:
@@ -38,6 +39,8 @@ def heatmap(
         slot: the column with the numbers of slots in which a program counted nanoseconds, instead of `column`.
         count: the column that says how many events a row with a slot stands for; value or count when None.
         time: the column of times; with `slot`, when an interval begins.
+        span: where the x axis begins and ends, in nanoseconds as in the column of times, so that several heat maps can
+            be compared; from the first event to the last one when None.
         ax: where to draw; a new figure when None.
         **kwargs: on to `Axes.pcolormesh` (a QuadMesh).
 
@@ -58,37 +61,41 @@ def heatmap(
         times, levels = times[seen], np.floor(np.log10(took[seen]) * 10).astype("int64")
         counts = np.ones(len(times), "int64")
     ax = new_axes(ax)
-    if not len(times):
+    begin, end = span or (int(times.min(initial=2**62)), int(times.max(initial=0)))
+    chosen = (times >= begin) & (times <= end)
+    if not chosen.any():
         return say(ax, f"{events(missing)}, none longer than 0 ns" if missing else "no events")
+    times, levels, counts = times[chosen] - begin, levels[chosen], counts[chosen]
 
-    times = times - times.min()
-    span, step = int(times.max()), int(np.gcd.reduce(times)) or 1
-    width = step * -(-(span // step + 1) // STEPS_AT_MOST)  # a whole number of intervals, or stripes would show
-    columns, low, rows = span // width + 1, int(levels.min()), int(np.ptp(levels)) + 1
+    step = int(np.gcd.reduce(np.diff(np.unique(times)))) or 1
+    width = step * -(-((end - begin) // step + 1) // STEPS_AT_MOST)  # whole intervals, or stripes would show
+    columns, low, rows = (end - begin) // width + 1, int(levels.min()), int(np.ptp(levels)) + 1
     grid = np.bincount((levels - low) * columns + times // width, counts, rows * columns).reshape(rows, columns)
     size, name = unit(columns * width)
-    edges = np.arange(low, low + rows + 1)
-    y = edges - 1 if slot else 10 ** (edges / 10)
+    x, numbers = np.arange(columns + 1) * width / size, np.arange(low, low + rows + 1)
+    y = numbers - 1 if slot else 10 ** (numbers / 10)
     ours = {"cmap": BLUES, "norm": PowerNorm(0.5, 0, max(grid.max(), 2)), "rasterized": True}
-    mesh = ax.pcolormesh(
-        np.arange(columns + 1) * width / size, y, np.ma.masked_equal(grid, 0), **options(QuadMesh, kwargs, **ours)
-    )
-    label = f"events in {duration(width)}" if span else "events"
+    mesh = ax.pcolormesh(x, y, np.ma.masked_equal(grid, 0), **options(QuadMesh, kwargs, **ours))
+    label = f"events in {duration(width)}" if end > begin else "events"
     ax.figure.colorbar(mesh, ax=ax, label=label, format=SHORT, pad=0.02, ticks=whole_numbers())
-    most = int(grid.sum(axis=1).argmax())
+    ax.set_xlim((0, x[-1]) if end > begin else (-x[-1], 2 * x[-1]))  # one moment alone does not fill the plot
+    ax.set_ylim(y[0], y[-1])
     if slot:
         slot_axis(ax.yaxis, low, low + rows - 1, "ns")
-        begin, end = slot_end(low + most - 1, "ns"), slot_end(low + most, "ns")
     else:
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if rows < 20 else (1,), numticks=8))
         ax.yaxis.set_major_formatter(DURATION)
         ax.yaxis.set_minor_formatter(NullFormatter())
-        begin, end = duration(y[most]), duration(y[most + 1])
-    ax.set_ylim(y[0], y[-1])
-    if not span:  # one moment does not fill the plot
-        ax.set_xlim(-width / size, 2 * width / size)
-    when = f"in {duration(columns * width if slot else span)}" if span else "at one moment"
-    title = f"{events(int(counts.sum()))} {when}, most often of {begin} to {end}"
+
+    most = int(grid.sum(axis=1).argmax())
+    least, below = (
+        (slot_end(low + most - 1, "ns"), slot_end(low + most, "ns"))
+        if slot
+        else (duration(y[most]), duration(y[most + 1]))
+    )
+    when = f"in {duration(columns * width if slot else end - begin)}" if end > begin else "at one moment"
+    title = f"{events(int(counts.sum()))} {when}, most often of {least} to {below}"
     left_out = f"\n{missing:,} of zero or less not shown" if missing else ""
-    return finish(ax, title, f"time since the first ({name})" + left_out, "time taken (log scale)", grid="both")
+    origin = "time" if span else "time since the first event"
+    return finish(ax, title, f"{origin} ({name}){left_out}", "time taken (log scale)", grid="both")
