@@ -196,6 +196,26 @@ MUTATIONS = [
         "helpers/course/child.py", "            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)\n", "",
         "host", "tests/live/test_workload.py::test_children_die_with_their_parent",
     ),
+    Mutation(
+        "helpers/collect/maps.py", "-(-value.itemsize // 8) * 8 if", "value.itemsize if",
+        "unit", "tests/unit/test_maps.py::test_values_of_each_cpu_are_padded_and_summed_or_a_column_each",
+    ),
+    Mutation(
+        "helpers/collect/maps.py", "rows >= layout.max_entries", "rows > layout.max_entries",
+        "host", "tests/live/test_maps.py::test_a_full_hash",
+    ),
+    Mutation(
+        "helpers/collect/bcc_internals.py", "error == errno.ENOSPC or done == room", "done == room",
+        "unit", "tests/unit/test_maps.py::test_every_entry_once_whatever_the_room",
+    ),
+    Mutation(
+        "helpers/draw/log2.py", "df[counts > 0]", "df",
+        "unit", "tests/unit/test_plots.py::test_slots_add_up_and_end_where_they_say",
+    ),
+    Mutation(
+        "helpers/draw/heatmap.py", "width = step * -(", "width = -(",
+        "unit", "tests/unit/test_plots.py::test_intervals_of_a_heat_map_make_no_stripes",
+    ),
     # helpers/lab/: the virtual machine from outside
     Mutation(
         "helpers/lab/cache.py", "path.mkdir(mode=0o700,", "path.mkdir(mode=0o755,",

@@ -111,6 +111,12 @@ int on_call(void *ctx) {
 }
 ''')
 """
+CPU = "key.cpu = bpf_get_smp_processor_id()"
+NAME = "bpf_get_current_comm(&key.comm, sizeof(key.comm));"
+REQUESTS = """bpf = load_requests()
+counted = requests_of(1, sales=200, mode="WAL").groupby("kind")["value"].sum()
+counted = counted.reindex(["data", "metadata", "flush"]).fillna(0)
+"""
 NOT_EVERY_CALL, NOBODY_READ = "Not every call has its point.", "Of 5,000 events that nobody read, "
 NO_WAL = "No database with a WAL was written"
 
@@ -172,6 +178,31 @@ struct data_t {{ u32 pid; int target, signal; }};
 
 def drawn(plot):
     return LATENCIES.replace("PLOT", plot)
+
+
+def by_cpu(line, fields="u32 pid; char comm[16]; u32 cpu;", name=NAME):
+    """Attach a program that counts calls by a key of these fields, as my_bpf."""
+    return f"""my_bpf = load('''
+struct key_t {{ {fields} }};
+BPF_HASH(calls, struct key_t);
+int on_call(void *ctx) {{
+    struct key_t key = {{}};
+    key.pid = bpf_get_current_pid_tgid() >> 32;
+    {name}
+    {line};
+    calls.atomic_increment(key);
+    return 0;
+}}
+''')"""
+
+
+def in_slots(slot, increment="atomic_increment"):
+    """Attach a program that counts the calls of write in slots, as my_bpf."""
+    return f"""detach_all()
+my_bpf = BPF(text='''
+BPF_HISTOGRAM(sizes);
+TRACEPOINT_PROBE(syscalls, sys_enter_write) {{ sizes.{increment}({slot}); return 0; }}
+''')"""
 
 
 def dropped(count, kind="BPF_ARRAY"):
@@ -442,6 +473,41 @@ flagged = load(text.replace("data.got", "data.flags = PT_REGS_PARM3(&theirs); da
         Wrong("one less", "largest = 511", "so does one more"),
         Wrong("text", "largest = '512'", "a number of bytes"),
         Right("calculated", "largest = 64 * 8"),
+    ],
+    "10a": [
+        Wrong("always the first CPU", by_cpu("key.cpu = 0"), "`two` stayed on CPU 1, but `cpu` is {0}."),
+        Wrong("instead of the name", by_cpu(CPU, "u32 pid; u32 cpu;", ""), "The frame has no column `comm`;"),
+        Wrong("counts twice", by_cpu(CPU + "; calls.increment(key)"), "Is an older program still attached?"),
+        Right("16 bits", by_cpu(CPU, "u32 pid; u16 cpu; u16 none; char comm[16];")),
+        Right("64 bits, at the front, in a larger map", by_cpu(CPU, "u64 cpu; u64 pid; char comm[16];").replace(
+            "struct key_t);", "struct key_t, u64, 20000);")),
+        Right("a value for each CPU, too", by_cpu(CPU).replace(
+            "BPF_HASH(calls, struct key_t)", 'BPF_TABLE("percpu_hash", struct key_t, u64, calls, 1000)')),
+    ],
+    "10b": [
+        Wrong("slots of a hundred bytes", in_slots("args->count / 100"), "gave no counts."),
+        Wrong("one slot too far", in_slots("bpf_log2l(args->count) + 1"), "gave no counts."),
+        Wrong("the wrong argument", in_slots("bpf_log2l(args->fd)"), "gave no counts."),
+        Right("not atomic", in_slots("bpf_log2l(args->count)", "increment")),
+        Right("a hash", in_slots("bpf_log2l(args->count)").replace("HISTOGRAM(sizes)", "HASH(sizes, u32, u64)")),
+        Right("its own arithmetic", in_slots("__builtin_clzll(1) + 1 - __builtin_clzll(args->count | 1)")),
+        Right("a kernel probe", """detach_all()
+my_bpf = BPF(text='''
+#include <uapi/linux/ptrace.h>
+BPF_HISTOGRAM(sizes);
+int syscall__write(struct pt_regs *ctx, int fd, const char *from, size_t size) {
+    sizes.atomic_increment(bpf_log2l(size));
+    return 0;
+}
+''')
+my_bpf.attach_kprobe(event=my_bpf.get_syscall_fnname("write"), fn_name="syscall__write")"""),
+    ],
+    "10c": [
+        Wrong("for all sales together", REQUESTS + "wal = counted.to_dict()", "With `data` something is not right"),
+        Wrong("the old journal", REQUESTS.replace("WAL", "DELETE") + "wal = (counted / 201).to_dict()", "is not right"),
+        Wrong("two of three", "wal = {'data': 1, 'flush': 1}", "Each of the three kinds needs a number."),
+        Right("more sales, not rounded", REQUESTS.replace("200", "300") + "wal = (counted / 301).to_dict()"),
+        Right("a Series", REQUESTS + "wal = counted / 200"),
     ],
 }
 # fmt: on

@@ -172,6 +172,27 @@ assert [number for number, is_package in zip(where, package) if is_package] == [
     "09-48": "assert set(events.to_dataframe()['comm'].astype(str)) == {'ann'}",
     "09-50": refused("redirecting", "helper"),
     "09-59": "found = events.to_dataframe(); assert found['answer'].iloc[0] < 0 and found['value'].iloc[0] == 0",
+    # 10: each call is counted once, whatever the key; nothing is missing but what a full hash refused.
+    "10-08": "assert set(df) == {'pid', 'comm', 'value'} and set(df['pid']) == set(made.pids) "
+    "and (df['value'] == 1000).all() and len(df) == 4",
+    "10-14": "assert seen == sorted(seen) and seen[0] <= total() - before == 60_000",
+    "10-16": "assert made.calls == 6000 and few['value'].sum() == 4000 and len(few) == 4",
+    "10-20": "import warnings; warnings.simplefilter('ignore'); "
+    "assert total() == 4000 and bpf['refused'][0].value == 2000; warnings.simplefilter('default')",
+    "10-22": "each = _.filter(like='value').iloc[0]; assert each.iloc[0] + each.iloc[-1] == each.sum() == 300",
+    "10-28": "assert gaps['value'].sum() == 2998 and len(gaps) == 64",
+    # A count costs the reader less than a fifth of the events, and the events are all accounted for.
+    "10-38": "assert (costs.loc[['count', 'histogram'], 'reader_s'] < costs.loc['events', 'reader_s'] / 5).all() "
+    "and costs.loc['events', ['rows', 'lost']].sum() == 1_000_000 and list(costs['rows'])[1:] == [1, 64]",
+    # A commit is three writes of data, two of metadata and four flushes, as long as no other commit is near.
+    "10-51": "assert bpf['issued'][0].value == counted + waiting",
+    "10-53": "one = by_kind.loc[1] / 301; assert abs(one['data'] - 3) < 0.2 and abs(one['metadata'] - 2) < 0.2 "
+    "and abs(one['flush'] - 4) < 0.2",
+    "10-62": "want = {1: (1, 1, 2, 2), 2: (1, 0, 0, 0), 3: (1, 1, 0, 1), 4: (1, 1, 0, 1)}; "
+    "got = by_turn.reindex(columns=['call', 'data', 'metadata', 'flush']).fillna(0); "
+    "assert (got['call'] == 1).all() and all(abs(got.loc[turn] - list(want[turn])).max() < 0.1 for turn in want)",
+    "10-64": "assert (times['requests_ms'] <= times['call_ms'] * 1.05).all() "
+    "and 0.2 < times['requests_ms'].sum() / times['call_ms'].sum() < 1",
 }
 
 

@@ -24,6 +24,7 @@ SERIES = [
     "07_a_real_question",
     "08_what_a_probe_can_read",
     "09_what_the_verifier_refuses",
+    "10_count_in_the_kernel",
 ]
 
 

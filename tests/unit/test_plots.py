@@ -26,6 +26,8 @@ def frame(number, names=("sync", "ann", "bob"), seed=1):
             "comm": pd.Categorical(rng.choice(names, number), categories=[*names, "never"]),
             "cpu": rng.integers(0, 2, number).astype("int16"),
             "latency_ns": np.exp(rng.normal(10, 2, number)).astype("int64"),
+            "slot": rng.integers(8, 25, number),
+            "value": rng.integers(0, 5, number) + (number < 300),
         }
     )
 
@@ -40,6 +42,10 @@ PLOTS = {
     "latency": plots.latency,
     "latency by comm": lambda df, **more: plots.latency(df, by="comm", **more),
     "arrival": plots.arrival,
+    "log2_histogram": plots.log2_histogram,
+    "log2_histogram by comm": lambda df, **more: plots.log2_histogram(df, by="comm", **more),
+    "heatmap": plots.heatmap,
+    "heatmap of slots": lambda df, **more: plots.heatmap(df, slot="slot", **more),
     "losses": lambda df, **more: plots.losses({"this": df}, **more),
 }
 
@@ -121,6 +127,10 @@ def test_latencies_that_a_log_axis_cannot_show(values):
         ("latency by comm", 50, "patches"),
         ("arrival", 50, "lines"),
         ("losses", 50, "patches"),
+        ("log2_histogram", 50, "patches"),
+        ("log2_histogram by comm", 50, "patches"),
+        ("heatmap", 50, "collections"),
+        ("heatmap of slots", 50, "collections"),
     ],
 )
 def test_what_else_is_said_by_name_goes_on_to_matplotlib(name, number, kind):
@@ -237,6 +247,61 @@ def test_cpus_are_in_their_own_order():
 def test_late_events_are_counted():
     ax = plots.arrival(pd.DataFrame({"time_ns": [1, 5, 3, 4, 6, 2]}))
     assert ax.get_title().startswith("3 of 6 events came after a later one")
+
+
+def bars(ax):
+    return {round(bar.get_x()): bar.get_height() for bar in ax.patches if bar.get_height()}
+
+
+def test_slots_add_up_and_end_where_they_say():
+    slots = pd.DataFrame({"slot": [1, 4, 4, 11, 30], "value": [2, 3, 5, 1, 0]})
+    ax = plots.log2_histogram(slots)
+    draw(ax)
+    assert bars(ax) == {0: 2, 3: 8, 10: 1}  # slot 4 is drawn from 3 to 4
+    assert ax.get_title() == "11 events, half under 16 ns, all under 2.05 µs"
+    assert "0 ns" in [tick.get_text() for tick in ax.get_xticklabels()]  # slot 1 holds 0
+    bytes_of = plots.log2_histogram(slots.rename(columns={"slot": "key"}), unit="bytes")
+    assert bytes_of.get_title() == "11 events, half under 16, all under 2 Ki" and "bytes" in bytes_of.get_xlabel()
+
+
+def test_groups_of_slots_are_ranked_by_what_was_counted():
+    names = [f"p{number}" for number in range(9)]
+    slots = pd.DataFrame({"comm": [*names, "rare", "rare"], "slot": 5, "value": [100] * 9 + [1, 1]})
+    labels = [text.get_text() for text in plots.log2_histogram(slots, by="comm").get_legend().get_texts()]
+    assert len(labels) == 6 and labels[-1].startswith("others") and not any("rare" in label for label in labels)
+
+
+@pytest.mark.parametrize("number", [3, 300_000])
+def test_a_heat_map_shows_each_event_once(number):
+    df = frame(number)
+    df = df[df["latency_ns"] > 0]
+    of_slots = df.assign(slot=np.floor(np.log2(df["latency_ns"])).astype("int64") + 1, value=1)
+    for ax in (plots.heatmap(df), plots.heatmap(of_slots, slot="slot")):
+        draw(ax)
+        assert ax.collections[0].get_array().sum() == len(df)
+        assert ax.get_title().startswith(f"{len(df):,} events in ")
+
+
+def test_intervals_of_a_heat_map_make_no_stripes():
+    steps = pd.DataFrame({"time_ns": np.arange(200) * 20_000_000, "slot": 12, "value": 7})
+    grid = plots.heatmap(steps, slot="slot").collections[0].get_array().compressed()
+    assert len(grid) <= 80 and set(grid[:-1]) == {21}  # 3 intervals in each column
+
+
+def test_heat_maps_of_one_span_have_one_axis():
+    df = frame(300)
+    span = int(df["time_ns"].min()) - 10**9, int(df["time_ns"].max()) + 10**9
+    half = df[df["time_ns"] < df["time_ns"].median()]
+    one, two = plots.heatmap(df, span=span), plots.heatmap(half, span=span)
+    assert abs(one.get_xlim()[1] - two.get_xlim()[1]) < 0.05 and one.get_xlabel() == two.get_xlabel()
+    assert "no events" in words(plots.heatmap(df, span=(0, 5)))
+
+
+def test_a_heat_map_says_what_it_cannot_show():
+    df = pd.DataFrame({"time_ns": [1, 2, 3, 4], "latency_ns": [0, -5, 3, None]}).astype({"latency_ns": "Int64"})
+    ax = plots.heatmap(df)
+    assert "2 of zero or less not shown" in ax.get_xlabel() and ax.collections[0].get_array().sum() == 1
+    assert "none longer than 0 ns" in words(plots.heatmap(df[:2]))
 
 
 def test_losses_of_frames_and_of_a_table():
