@@ -59,7 +59,7 @@ mutations: ## break one thing at a time and see the tests notice (as root)
 	$(SETUP) vm class test
 	@$(PYTHON) -m tests.mutations $(OPTIONS)
 
-bench: ## measure how fast events reach a DataFrame, and programs compile (as root)
+bench: ## measure how fast events and maps reach a DataFrame, and programs compile (as root)
 	$(SETUP) vm class test
 	@unshare --mount sh tests/with_headers.sh $(PYTHON) -m tests.bench $(OPTIONS)
 

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import compiles
+from tests.bench import compiles, maps
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
@@ -154,6 +154,7 @@ def main():
             pipe_size.write_text(before)
         print("From 10 to 10 million events, fired on two CPUs at once\n", flush=True)
         scale(folder)
+    maps.table(chosen.rounds)
     compiles.table(chosen.rounds)
 
 
