@@ -322,7 +322,7 @@ def map_entries(fd: int, key_size: int, value_size: int, room: int = BATCH) -> t
         fd: file descriptor of the map.
         key_size: bytes of a key.
         value_size: bytes of a value; where each CPU has one, of all of them, each padded to a multiple of 8.
-        room: entries to have room for in the first batch; it grows as needed.
+        room: number of entries that the first batch has room for; it grows as needed.
 
     Returns:
         Number n of entries, and the bytes of their keys and of their values; what follows the first n is of no meaning.

@@ -102,7 +102,7 @@ def slot_end(slot: int, unit: str) -> str:
     '2.05 µs'
 
     Args:
-        slot: its number.
+        slot: number of the slot.
         unit: as for `log2_histogram`.
     """
     value = float(2**slot) if slot > 0 else float(slot == 0)

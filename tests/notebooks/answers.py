@@ -482,7 +482,8 @@ flagged = load(text.replace("data.got", "data.flags = PT_REGS_PARM3(&theirs); da
         Right("64 bits, at the front, in a larger map", by_cpu(CPU, "u64 cpu; u64 pid; char comm[16];").replace(
             "struct key_t);", "struct key_t, u64, 20000);")),
         Right("a value for each CPU, too", by_cpu(CPU).replace(
-            "BPF_HASH(calls, struct key_t)", 'BPF_TABLE("percpu_hash", struct key_t, u64, calls, 1000)')),
+            "BPF_HASH(calls, struct key_t)", 'BPF_TABLE("percpu_hash", struct key_t, u64, calls, 1000)').replace(
+            "calls.atomic_increment(key)", "u64 zero = 0, *n = calls.lookup_or_try_init(&key, &zero); if (n) (*n)++")),
     ],
     "10b": [
         Wrong("slots of a hundred bytes", in_slots("args->count / 100"), "gave no counts."),
