@@ -359,7 +359,7 @@ def map_entries(fd: int, key_size: int, value_size: int, room: int = BATCH) -> t
 
 
 def _entries_one_by_one(fd: int, key_size: int, value_size: int) -> tuple[int, bytearray, bytearray]:
-    """Read a map as `map_entries` does, by two calls of bpf(2) for each entry."""
+    """Return what `map_entries` returns, by two calls of bpf(2) for each entry."""
     from bcc.libbcc import lib
 
     key, value = ctypes.create_string_buffer(key_size), ctypes.create_string_buffer(value_size)

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from helpers.collect.bcc_internals import HASH, MONOTONIC, PERCPU_HASH, map_entries, map_layout
-from helpers.collect.clocks import realtime_offset_ns
+from helpers.collect.bcc_internals import HASH, PERCPU_HASH, map_entries, map_layout
+from helpers.collect.clocks import BPF_CLOCK, realtime_offset_ns
 from helpers.collect.columns import Text
 from helpers.collect.records import dtype_of
 
@@ -76,7 +76,7 @@ def read_map(table: Any, *, per_cpu: bool = False) -> pd.DataFrame:
         "read_end_ns": end,
         "snapshot": "no: one entry after the other, while the program went on",
         "max_entries": layout.max_entries,
-        "clock": MONOTONIC,
+        "clock": BPF_CLOCK,
         "kernel": os.uname().release,
         "realtime_offset_ns": realtime_offset_ns(),
     }

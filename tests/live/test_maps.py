@@ -9,7 +9,7 @@ import pytest
 
 from helpers import MapFull, detach_all, read_map
 from helpers.collect.bcc_internals import map_entries, map_layout
-from tests.live.conftest import finish, fire, producer
+from tests.live.probes import finish, fire, producer
 
 KINDS = {
     "BPF_HASH": "BPF_HASH(counts, u32, u64, 1000);",
