@@ -8,6 +8,7 @@ collect: from the kernel to a DataFrame
     ring_buffer     `RingBuffer`: the BPF ring buffer, one for all CPUs
     collection      what these three share: beginning and end, the thread that reads, the progress bar, loss said aloud
     maps            `read_map`: any BPF map, read as a whole
+    stacks          `fold_stacks`: stack ids to names, and folded stacks
     records         the bytes of a perf buffer or a ring buffer, record by record
     columns         events as they come, to columns of a DataFrame
     clocks          `wall_clock`: from nanoseconds since boot to the time of day
@@ -17,10 +18,13 @@ collect: from the kernel to a DataFrame
     bcc_internals   what is asked of BCC beyond its documented interface; `detach_all`
     refusals        what the kernel or clang says of a program that it refuses, in full
 draw: from a DataFrame to a picture
-    plots           timeline, rate, counts, gaps, latency, log2_histogram, heatmap, losses, arrival, live
+    plots           timeline, rate, counts, gaps, latency, log2_histogram, heatmap, flame_graph,
+                    gantt, losses, arrival, live
     live            a picture that follows events while they come
     log2            what a BPF program counted by powers of two
     heatmap         how long things took, and when
+    flame_graph     where time went, stack upon stack
+    gantt           what lasted from when to when
     histograms      bins on a log axis, percentiles
     style           what all plots look like: colours, fonts, Axes
     values          columns, times and groups found in a frame; numbers and units in words
@@ -50,6 +54,7 @@ _HOME = {
     "EventsLost": "collect.collection",
     "MapFull": "collect.maps",
     "read_map": "collect.maps",
+    "fold_stacks": "collect.stacks",
     "wall_clock": "collect.clocks",
     "kernel_functions": "collect.functions",
     "detach_all": "collect.bcc_internals",

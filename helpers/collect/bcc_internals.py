@@ -370,3 +370,54 @@ def _entries_one_by_one(fd: int, key_size: int, value_size: int) -> tuple[int, b
             found[key.raw] = value.raw
         end = lib.bpf_get_next_key(fd, key, key)
     return len(found), bytearray(b"".join(found)), bytearray(b"".join(found.values()))
+
+
+# ---- stacks
+
+STACK_TRACE = 7  # enum bpf_map_type in <linux/bpf.h>
+
+
+def check_stack_table(table: Any) -> None:
+    """Refuse what is no table of stacks.
+
+    Raises:
+        TypeError: it is something else.
+        ValueError: its BPF object was cleaned up.
+    """
+    if getattr(table, "ttype", None) != STACK_TRACE:
+        raise TypeError(
+            f'this reads a BPF_STACK_TRACE table, as bpf["stacks"] gives it, and not a {type(table).__name__}'
+        )
+    if is_gone(table.bpf):
+        raise ValueError("the BPF object of this table was cleaned up: run the cell that makes it again")
+
+
+def stack_addresses(table: Any, stack_id: int) -> list[int]:
+    """Return the addresses of a stack, innermost first.
+
+    Args:
+        table: a BPF_STACK_TRACE.
+        stack_id: what bpf_get_stackid() returned (an id, 0 or above); bpf-helpers(7).
+
+    Raises:
+        KeyError: the table has no such stack.
+    """
+    return list(table.walk(stack_id))
+
+
+def symbol(address: int, pid: int) -> tuple[str | None, str | None]:
+    """Return the name of the function at an address, and of the file it is in; None for what is not known.
+
+    BCC reads a process's map of addresses when it is first asked about it, and keeps what it read.
+
+    Args:
+        address: offset in the address space of the process, or in the kernel's.
+        pid: PID of the process; -1 for the kernel.
+    """
+    from bcc import BPF
+
+    text = BPF.sym(address, pid, show_module=True, demangle=pid >= 0).decode(errors="backslashreplace")
+    name, has_file, file = text.rpartition(" [")
+    if not has_file:
+        name, file = text, ""
+    return (None if name == "[unknown]" else name), file.removesuffix("]") or None

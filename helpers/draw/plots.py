@@ -7,6 +7,8 @@
     latency(df, "latency_ns")    how long things took, with percentiles
     log2_histogram(df)           what a BPF_HISTOGRAM counted, slot by slot
     heatmap(df, "latency_ns")    how long things took, and when
+    flame_graph(df, "off_ns")    where time went, stack upon stack
+    gantt(df)                    what lasted from when to when
     losses(df)                   received against lost
     arrival(df)                  whether events came in the order in which they happened
     live(draw, seconds=10)       draw again and again while events come
@@ -29,6 +31,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle, StepPatch
 from numpy.typing import NDArray
 
+from helpers.draw.flame_graph import flame_graph
+from helpers.draw.gantt import gantt
 from helpers.draw.heatmap import heatmap
 from helpers.draw.histograms import left_out, log_histogram, mark_percentiles
 from helpers.draw.live import live
@@ -62,6 +66,8 @@ from helpers.draw.values import (
 __all__ = [
     "arrival",
     "counts",
+    "flame_graph",
+    "gantt",
     "gaps",
     "heatmap",
     "latency",
