@@ -1,0 +1,226 @@
+"""Stacks, and times on and off the CPU, against what a process and the kernel's own account say of them."""
+
+import ctypes
+import errno
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from helpers import detach_all, fold_stacks, read_map
+
+PROGRAM = """
+struct place_t { u32 pid; int kernel_stack; int user_stack; };
+struct left_t { u64 time_ns; struct place_t place; };
+BPF_ARRAY(watched, u32, 1);
+BPF_HASH(left, u32, struct left_t);
+BPF_HASH(came, u32, u64);
+BPF_HASH(off_ns, struct place_t, u64);
+BPF_HASH(on_ns, u32, u64);
+BPF_HASH(switches, u32, u64);
+BPF_HASH(samples, struct place_t, u64);
+BPF_STACK_TRACE(stacks, SIZE);
+
+TRACEPOINT_PROBE(sched, sched_switch) {
+    u64 now = bpf_ktime_get_ns();
+    int zero = 0;
+    u32 *pid = watched.lookup(&zero), tid = bpf_get_current_pid_tgid(), next = args->next_pid;
+    struct left_t *away = left.lookup(&next);
+    if (away) {
+        off_ns.increment(away->place, now - away->time_ns);
+        left.delete(&next);
+        came.update(&next, &now);
+    }
+    if (!pid || bpf_get_current_pid_tgid() >> 32 != *pid)
+        return 0;
+    u64 *begin = came.lookup(&tid);
+    if (begin)
+        on_ns.increment(*pid, now - *begin);
+    switches.increment(*pid);
+    struct left_t leaves = {.time_ns = now, .place = {.pid = *pid}};
+    leaves.place.kernel_stack = stacks.get_stackid(args, 0);
+    leaves.place.user_stack = stacks.get_stackid(args, BPF_F_USER_STACK);
+    left.update(&tid, &leaves);
+    return 0;
+}
+
+int sample(void *ctx) {
+    int zero = 0;
+    u32 *pid = watched.lookup(&zero);
+    if (!pid || bpf_get_current_pid_tgid() >> 32 != *pid)
+        return 0;
+    struct place_t place = {.pid = *pid};
+    place.kernel_stack = stacks.get_stackid(ctx, 0);
+    place.user_stack = stacks.get_stackid(ctx, BPF_F_USER_STACK);
+    samples.increment(place);
+    return 0;
+}
+"""
+
+CHILD = """
+import sys, time
+{before}
+for line in sys.stdin:
+    for _ in range(20):
+        {work}
+    print(time.monotonic_ns(), flush=True)
+"""
+
+# Three functions, each with a frame pointer, of which one calls the next; the innermost counts down from 2**26.
+CODE = bytes.fromhex(
+    "554889e5e802000000 5dc3 554889e5e802000000 5dc3 554889e5 48c7c100000004 48ffc9 75fb 5dc3".replace(" ", "")
+)
+CHAIN = f"""
+import ctypes, mmap, os
+code = {CODE!r}
+page = mmap.mmap(-1, len(code), prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+page.write(code)
+address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+with open(f"/tmp/perf-{{os.getpid()}}.map", "w") as file:
+    for name, begin, end in (("outer", 0, 11), ("middle", 11, 22), ("inner", 22, len(code))):
+        file.write(f"{{address + begin:x}} {{end - begin:x}} {{name}}\\n")
+outer = ctypes.CFUNCTYPE(None)(address)
+"""
+
+
+class Watched:
+    """A process that does its work when told to, watched from then on."""
+
+    def __init__(self, bpf, work, before=""):
+        code = CHILD.format(work=work, before=before)
+        self.bpf = bpf
+        self.process = subprocess.Popen(
+            [sys.executable, "-S", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self.pid = self.process.pid
+        self.until_it_waits()
+        bpf["watched"][0] = ctypes.c_uint32(self.pid)
+
+    def until_it_waits(self):
+        """Return when the process sleeps in read(2), for its next line."""
+        while not (self.state() == "S" and Path(f"/proc/{self.pid}/wchan").read_text().endswith("pipe_read")):
+            assert self.process.poll() is None
+            time.sleep(0.001)
+
+    def state(self):
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+    def switches(self):
+        """How often it has left its CPU, as the kernel counts it: proc_pid_status(5)."""
+        words = Path(f"/proc/{self.pid}/status").read_text().split()
+        return sum(
+            int(words[words.index(name) + 1]) for name in ("voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:")
+        )
+
+    def work(self):
+        """Have it work once; return when it was done, and a moment (ns) when it has gone to sleep after that."""
+        self.process.stdin.write(b"go\n")
+        self.process.stdin.flush()
+        done = int(self.process.stdout.readline())
+        self.until_it_waits()
+        return done, time.monotonic_ns()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def load():
+    """A function: the number of stacks that there is room for, to a BPF object that is attached."""
+    from bcc import BPF, PerfSWConfig, PerfType
+
+    def load(size=16384):
+        bpf = BPF(text=PROGRAM.replace("SIZE", str(size)))
+        bpf.attach_perf_event(
+            ev_type=PerfType.SOFTWARE, ev_config=PerfSWConfig.CPU_CLOCK, fn_name="sample", sample_freq=99
+        )
+        return bpf
+
+    yield load
+    detach_all()
+
+
+def total(bpf, name):
+    return int(read_map(bpf[name])["value"].sum())
+
+
+@pytest.mark.parametrize("work", ["time.sleep(0.01)", "sum(range(200_000))", "time.sleep(0.002); sum(range(100_000))"])
+def test_on_and_off_the_cpu_add_up_to_the_time_that_passed(load, work):
+    bpf = load()
+    with Watched(bpf, work) as watched:
+        done, asleep = watched.work()
+        before, counted = total(bpf, "on_ns") + total(bpf, "off_ns"), total(bpf, "switches")
+        switches = watched.switches()
+        done_again, asleep_again = watched.work()
+        # From when it went to sleep, between these two moments, to when it did so again.
+        spent = total(bpf, "on_ns") + total(bpf, "off_ns") - before
+        assert done_again - asleep <= spent <= asleep_again - done
+        assert total(bpf, "switches") - counted == watched.switches() - switches > 0
+
+
+def test_a_known_function_of_the_kernel(load):
+    bpf = load()
+    with Watched(bpf, "time.sleep(0.01)") as watched:
+        watched.work()
+        df = read_map(bpf["off_ns"])
+        folded = fold_stacks(df, bpf["stacks"], "value")
+    asleep = folded[folded["stack"].str.contains("nanosleep_[k]", regex=False)]
+    assert asleep["value"].sum() >= 20 * 10_000_000
+    assert folded["value"].sum() == df["value"].sum()
+    assert folded["stack"].iloc[0].endswith("schedule_[k]") or "sched_switch" in folded["stack"].iloc[0]
+
+
+def test_a_chain_of_known_functions_of_a_process(load):
+    bpf = load()
+    with Watched(bpf, "outer()", CHAIN) as watched:
+        watched.work()  # before the first time it leaves its CPU, nobody knows since when it has been there
+        before = total(bpf, "on_ns"), total(bpf, "samples")
+        watched.work()
+        ran_s = (total(bpf, "on_ns") - before[0]) / 1e9
+        sampled = total(bpf, "samples") - before[1]
+        df = read_map(bpf["samples"])
+        folded = fold_stacks(df, bpf["stacks"], "value")
+    # The clock ticks 99 times a second that it runs; ticks are left out where an emulated CPU has to wait for its turn.
+    assert 3 < sampled <= ran_s * 99 * 1.1 + 2
+    assert folded["value"].sum() == df["value"].sum()
+    assert folded.loc[folded["stack"].str.endswith("outer;middle;inner"), "value"].sum() > 0.8 * df["value"].sum()
+    gone = fold_stacks(df, bpf["stacks"], "value")  # BCC has kept what it read while the process lived
+    assert gone["stack"].iloc[0].endswith("outer;middle;inner")
+
+
+def test_a_process_that_was_never_asked_about_while_it_lived(load):
+    bpf = load()
+    with Watched(bpf, "time.sleep(0.01)") as watched:
+        watched.work()
+    folded = fold_stacks(read_map(bpf["off_ns"]), bpf["stacks"], "value", kernel=None)
+    assert set(";".join(folded["stack"]).split(";")) == {"[process has ended]"}
+
+
+def test_stacks_without_room_are_counted(load):
+    bpf = load(size=1)
+    with Watched(bpf, "time.sleep(0.002)") as watched:
+        watched.work()
+        df = read_map(bpf["off_ns"])
+        folded = fold_stacks(df, bpf["stacks"], "value")
+    assert folded["value"].sum() == df["value"].sum()
+    without = df[(df["kernel_stack"] == -errno.EEXIST) | (df["user_stack"] == -errno.EEXIST)]["value"].sum()
+    assert folded[folded["stack"].str.contains("EEXIST")]["value"].sum() == without > 0
+    assert max(folded.attrs["missing"].values()) <= without <= sum(folded.attrs["missing"].values())
+
+
+def test_what_is_no_table_of_stacks(load):
+    bpf = load()
+    df = read_map(bpf["off_ns"])
+    with pytest.raises(TypeError, match="reads a BPF_STACK_TRACE table"):
+        fold_stacks(df, bpf["off_ns"], "value")
+    stacks = bpf["stacks"]
+    detach_all()
+    with pytest.raises(ValueError, match="was cleaned up"):
+        fold_stacks(df, stacks, "value")
