@@ -52,6 +52,38 @@ MUTATIONS = [
         "unit", "tests/unit/test_plots.py::test_times_out_of_order_make_no_negative_gaps",
     ),
     Mutation(
+        "helpers/collect/stacks.py", "                missing[f\"{kind} {why}\"] =", "                continue\n                missing[f\"{kind} {why}\"] =",
+        "unit", "tests/unit/test_stacks.py::test_a_missing_stack_is_named_and_counted",
+    ),
+    Mutation(
+        "helpers/collect/stacks.py", "in reversed(addresses)", "in addresses",
+        "host", "tests/live/test_stacks.py::test_a_chain_of_known_functions_of_a_process",
+    ),
+    Mutation(
+        "helpers/collect/stacks.py", "key = address, pid\n", "key = address, 0\n",
+        "unit", "tests/unit/test_stacks.py::test_the_same_address_has_another_name_in_another_process",
+    ),
+    Mutation(
+        "helpers/collect/bcc_internals.py", 'None if name == "[unknown]" else name', "name",
+        "host", "tests/live/test_stacks.py::test_a_process_that_was_never_asked_about_while_it_lived",
+    ),
+    Mutation(
+        "helpers/draw/flame_graph.py", "            hidden += 1\n", "            pass\n",
+        "unit", "tests/unit/test_flame_graph.py::test_what_is_not_named_or_not_drawn_is_counted",
+    ),
+    Mutation(
+        "helpers/draw/flame_graph.py", "        at += width\n", "        at += 1\n",
+        "unit", "tests/unit/test_flame_graph.py::test_boxes_are_as_wide_as_what_was_spent",
+    ),
+    Mutation(
+        "helpers/draw/gantt.py", "spent(begins) - spent(ends)", "spent(begins)",
+        "unit", "tests/unit/test_gantt.py::test_of_very_many_it_is_counted_how_many_last_at_a_time",
+    ),
+    Mutation(
+        "helpers/draw/gantt.py", "shown[np.argsort(firsts[shown], kind=\"stable\")]", "shown",
+        "unit", "tests/unit/test_gantt.py::test_bars_and_rows_are_where_they_should_be",
+    ),
+    Mutation(
         "helpers/draw/live.py", "    plt.close(figure)", "    pass",
         "unit", "tests/unit/test_plots.py::test_live_draws_again_and_ends",
     ),

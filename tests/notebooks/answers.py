@@ -510,5 +510,52 @@ my_bpf.attach_kprobe(event=my_bpf.get_syscall_fnname("write"), fn_name="syscall_
         Right("more sales, not rounded", REQUESTS.replace("200", "300") + "wal = (counted / 301).to_dict()"),
         Right("a Series", REQUESTS + "wal = counted / 200"),
     ],
+    "11a": [
+        Wrong("finds other functions, too", """def spent_in(folded, function):
+    return folded.loc[folded["stack"].str.contains(function + "_[k]", regex=False), folded.columns[-1]].sum()""", "yours says 50001"),
+        Wrong("user space's, too", """def spent_in(folded, function):
+    names = folded["stack"].str.replace("_[k]", "").str.split(";")
+    return folded.loc[[function in each for each in names], folded.columns[-1]].sum()""", "yours says 301"),
+        Wrong("counts a function twice that calls itself", """def spent_in(folded, function):
+    boxes = folded.assign(box=folded["stack"].str.split(";")).explode("box")
+    return boxes.loc[boxes["box"] == function + "_[k]", folded.columns[-1]].sum()""", "yours says 8001"),
+        Right("by an expression", """import re
+def spent_in(folded, function):
+    through = folded["stack"].str.contains(rf"(?:^|;){re.escape(function)}_\\[k\\](?:;|$)")
+    return folded[through].iloc[:, -1].sum()"""),
+        Right("in a loop", """def spent_in(folded, function):
+    return sum(row[-1] for row in folded.itertuples(index=False) if function + "_[k]" in row[0].split(";"))"""),
+    ],
+    "11b": [
+        Wrong("a list", "tell = ['do_nanosleep', 'vfs_read', 'do_wait']", "`tell` should be a dict"),
+        Wrong("exchanged", "tell = {'sleep': 'do_wait', 'pipe': 'vfs_read', 'child': 'do_nanosleep'}",
+              "`do_wait` is not in the stack where sleep waits longest"),
+        Wrong("what all have", "tell = {'sleep': 'do_nanosleep', 'pipe': 'do_syscall_64', 'child': 'do_wait'}", "too."),
+        Right("marked as the kernel's", "tell = {'sleep': 'hrtimer_nanosleep_[k]', 'pipe': 'vfs_read_[k]', 'child': 'do_wait_[k]'}"),
+        Right("found by a program", """
+stacks = {way: set(waits(code)["stack"].iloc[0].split(";")) for way, code in ways.items()}
+tell = {way: min(names - set().union(*(stacks[other] for other in ways if other != way))) for way, names in stacks.items()}"""),
+        Right("the system calls", """
+tell = {way: next(name for name in waits(code)["stack"].iloc[0].split(";") if "_sys_" in name) for way, code in ways.items()}"""),
+    ],
+    "11c": [
+        Wrong("whoever has the number", """def family(lives, pid):
+    found, size = {pid}, 0
+    while len(found) > size:
+        size = len(found)
+        found |= set(lives.loc[lives["parent"].isin(found), "pid"])
+    return found""", "the family of 9 is"),
+        Wrong("a list", "def family(lives, pid):\n    return [pid]", "`family` should return a set"),
+        Wrong("as the rows come", """def family(lives, pid):
+    found = {pid}
+    for life in lives.itertuples():
+        if life.parent in found:
+            found.add(life.pid)
+    return found""", "the family of 9 is"),
+        Right("calls itself", """def family(lives, pid):
+    born = lives.set_index("pid")["fork_ns"][pid]
+    children = lives.loc[(lives["parent"] == pid) & (lives["fork_ns"] > born), "pid"]
+    return {pid}.union(*(family(lives, child) for child in children))"""),
+    ],
 }
 # fmt: on

@@ -25,6 +25,7 @@ SERIES = [
     "08_what_a_probe_can_read",
     "09_what_the_verifier_refuses",
     "10_count_in_the_kernel",
+    "11_where_does_it_wait",
 ]
 
 
