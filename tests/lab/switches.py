@@ -19,7 +19,7 @@ from tests.watched import Watched
 
 PROBES = Path("/sys/kernel/debug/kprobes/list")
 WORK = (
-    "time.sleep(0.01); sum(range(20_000)); os.sched_yield(); os.waitpid(os.posix_spawn('/bin/true', ['true'], {}), 0)"
+    "time.sleep(0.03); sum(range(20_000)); os.sched_yield(); os.waitpid(os.posix_spawn('/bin/true', ['true'], {}), 0)"
 )
 TASK_SWITCH = """
 #include <linux/sched.h>

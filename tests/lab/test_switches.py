@@ -34,7 +34,8 @@ def test_task_switches_are_counted_alike(said):
 
 def test_offcputime_finds_the_same_places_and_times(said):
     ours, theirs = said["ours"], said["theirs"]
+    # Of each switch offcputime hears when notebook 11's program is done with it, some tenths of a millisecond later.
     assert sum(ours.values()) == pytest.approx(sum(theirs.values()), rel=0.05)
     for stack in {stack for stack in (*ours, *theirs) if max(ours.get(stack, 0), theirs.get(stack, 0)) > 20_000}:
         assert ours.get(stack, 0) == pytest.approx(theirs.get(stack, 0), rel=0.1), stack
-    assert any("nanosleep" in stack and us > 200_000 for stack, us in ours.items())
+    assert any("nanosleep" in stack and us >= 20 * 30_000 for stack, us in ours.items())

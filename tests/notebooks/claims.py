@@ -194,17 +194,17 @@ assert [number for number, is_package in zip(where, package) if is_package] == [
     "10-64": "assert (times['requests_ms'] <= times['call_ms'] * 1.05).all() "
     "and 0.2 < times['requests_ms'].sum() / times['call_ms'].sum() < 1",
     # 11: every switch is seen, as the kernel's own account says, and on and off the CPU add up to the till's own clock.
-    "11-16": "assert any('swapper' in name for name in top['prev_comm']) and 'python' in {*top['prev_comm'], *top['next_comm']}",
+    "11-16": "assert any('swapper' in name for name in top['prev_comm']) and any('jbd2' in name for name in switches['prev_comm'])",
     "11-18": "assert ours == sum(account.values()) > 50",
     "11-25": "assert seconds <= on_s + off_s < seconds + 0.1 + 0.02 * seconds and off_s > 0.2 * seconds",
     "11-29": "names = [bpf.ksym(address) for address in bpf['stacks'].walk(int(longest['kernel_stack']))]; "
-    "assert b'__x64_sys_fdatasync' in names and names.index(b'__schedule') < names.index(b'ext4_sync_file') "
-    "and b'sched_switch' in names[0]",
+    "assert any(b'sys_fdatasync' in name for name in names) and b'sched_switch' in names[0] "
+    "and names.index(b'__schedule') < names.index(b'ext4_sync_file')",
     "11-31": "assert waiting['off_ns'].sum() == off['value'].sum()",
     "11-35": "assert share > 0.8",
     "11-37": "assert any('jbd2' in name for name in by_kind.index) and by_kind.idxmax() and len(by_kind) >= 3 "
     "and {'file_write_and_wait_range_[k]', 'blkdev_issue_flush_[k]'} <= set(by_kind.index)",
-    "11-41": "assert 0.4 * ran_s < samples / 99 < 1.1 * ran_s + 0.1",
+    "11-41": "assert 0.3 * ran_s < samples / 99 < 1.1 * ran_s + 0.1",
     "11-43": "through = [sum(call in stack for stack in running['stack']) for call in "
     "('sys_fdatasync', 'sys_openat', 'sys_pwrite64', 'sys_unlink')]; assert min(through) > 0 "
     "and running.loc[running['stack'].str.contains('sys_fdatasync'), 'count'].sum() < 0.8 * samples",
