@@ -377,22 +377,19 @@ def _entries_one_by_one(fd: int, key_size: int, value_size: int) -> tuple[int, b
 STACK_TRACE = 7  # enum bpf_map_type in <linux/bpf.h>
 
 
-def check_stack_table(table: Any) -> None:
+def check_stack_table(table: Table) -> None:
     """Refuse what is no table of stacks.
 
     Raises:
         TypeError: it is something else.
         ValueError: its BPF object was cleaned up.
     """
-    if getattr(table, "ttype", None) != STACK_TRACE:
-        raise TypeError(
-            f'this reads a BPF_STACK_TRACE table, as bpf["stacks"] gives it, and not a {type(table).__name__}'
-        )
-    if is_gone(table.bpf):
-        raise ValueError("the BPF object of this table was cleaned up: run the cell that makes it again")
+    if map_type(table) != STACK_TRACE:
+        raise TypeError(f'this reads a BPF_STACK_TRACE table, as bpf["stacks"] gives it, not a {type(table).__name__}')
+    check_not_gone(table.bpf)
 
 
-def stack_addresses(table: Any, stack_id: int) -> list[int]:
+def stack_addresses(table: Table, stack_id: int) -> list[int]:
     """Return the addresses of a stack, innermost first.
 
     Args:

@@ -30,7 +30,7 @@ TRACEPOINT_PROBE(sched, sched_switch) {
         left.delete(&next);
         came.update(&next, &now);
     }
-    if (!pid || bpf_get_current_pid_tgid() >> 32 != *pid)
+    if (!pid || !*pid || bpf_get_current_pid_tgid() >> 32 != *pid)  // 0 is nobody, and the idle CPU's
         return 0;
     u64 *begin = came.lookup(&tid);
     if (begin)
@@ -46,7 +46,7 @@ TRACEPOINT_PROBE(sched, sched_switch) {
 int sample(void *ctx) {
     int zero = 0;
     u32 *pid = watched.lookup(&zero);
-    if (!pid || bpf_get_current_pid_tgid() >> 32 != *pid)
+    if (!pid || !*pid || bpf_get_current_pid_tgid() >> 32 != *pid)  // 0 is nobody, and the idle CPU's
         return 0;
     struct place_t place = {.pid = *pid};
     place.kernel_stack = stacks.get_stackid(ctx, 0);
