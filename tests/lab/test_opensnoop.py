@@ -28,7 +28,14 @@ def test_opensnoop_sees_the_same_files(person, tools):
     text = person.project / "looking.c"
     text.write_text(program)
     done = person.lab(
-        "run", "--", "python", "-m", "tests.lab.beside_opensnoop", str(tools / "opensnoop-bpfcc"), str(text), timeout=300
+        "run",
+        "--",
+        "python",
+        "-m",
+        "tests.lab.beside_opensnoop",
+        str(tools / "opensnoop-bpfcc"),
+        str(text),
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])

@@ -194,7 +194,8 @@ assert [number for number, is_package in zip(where, package) if is_package] == [
     "10-64": "assert (times['requests_ms'] <= times['call_ms'] * 1.05).all() "
     "and 0.2 < times['requests_ms'].sum() / times['call_ms'].sum() < 1",
     # 11: every switch is seen, as the kernel's own account says, and on and off the CPU add up to the till's own clock.
-    "11-16": "assert any('swapper' in name for name in top['prev_comm']) and any('jbd2' in name for name in switches['prev_comm'])",
+    "11-16": "assert any('swapper' in name for name in top['prev_comm']) "
+    "and any('jbd2' in name for name in switches['prev_comm'])",
     "11-18": "assert ours == sum(account.values()) > 50",
     "11-25": "assert seconds <= on_s + off_s < seconds + 0.1 + 0.02 * seconds and off_s > 0.2 * seconds",
     "11-29": "names = [bpf.ksym(address) for address in bpf['stacks'].walk(int(longest['kernel_stack']))]; "

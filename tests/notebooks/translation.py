@@ -58,7 +58,11 @@ PLACEHOLDER = re.compile(r"%-?\d*[a-z]+|\{[^{}]*\}")
 def markdown(text: str, say: Say) -> str:
     """Return a Markdown text with each of its paragraphs, items and rows as `say` has it; long lines are joined."""
     pieces = re.split(r"(^```.*?^```$|\n\n+|\n(?= *(?:[-*] |\d+\. |\|)))", text, flags=re.DOTALL | re.MULTILINE)
-    return "".join(_piece(piece, say) for piece in pieces)
+    text = "".join(_piece(piece, say) for piece in pieces)
+    # What is not translated yet is read in English.
+    return re.sub(
+        r"(?<=\]\()\d\d_\w+\.ipynb", lambda link: ("" if (CHINESE / link[0]).exists() else "../") + link[0], text
+    )
 
 
 def _piece(piece: str, say: Say) -> str:
