@@ -39,6 +39,7 @@ course: what only a lesson needs
     c_lines         from the log's lines of C to those of the learner
     workloads       `run`, `run_sync`, `start`: processes that make system calls
     child           such a process: forked, under its name, on its CPU, at its rate
+language: `tr`, the helpers' words in the language of the notebook
 lab: where a notebook's Python runs, this machine or a small virtual machine; see `helpers.lab`
 
 Each name is loaded when it is first asked for, so that importing one never waits for the others.

@@ -92,6 +92,14 @@ MUTATIONS = [
         "unit", "tests/unit/test_road_and_listing.py::test_a_stop_that_is_not_on_the_road",
     ),
     Mutation(
+        "helpers/language.py", 'folder.parent.name == "notebooks"', "False",
+        "unit", "tests/unit/test_language.py::test_the_folder_decides",
+    ),
+    Mutation(
+        "helpers/language.py", 'and "#, fuzzy" not in entry', "",
+        "unit", "tests/unit/test_language.py::test_what_is_fuzzy_or_missing_or_gone_is_english",
+    ),
+    Mutation(
         "helpers/draw/values.py", '"us": 1e3', '"us": 1e6',
         "unit", "tests/unit/test_plots.py::test_durations_of_many_kinds",
     ),

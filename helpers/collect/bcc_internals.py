@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Self, TypeAlias
 
+from helpers.language import tr
+
 BPF: TypeAlias = Any  # BCC has no types: a bcc.BPF,
 Table: TypeAlias = Any  # and what bpf["name"] gives
 
@@ -62,7 +64,7 @@ def check_not_gone(bpf: BPF) -> None:
         ValueError: it was.
     """
     if is_gone(bpf):
-        raise ValueError("the BPF object of this table was cleaned up: run the cell that makes it again")
+        raise ValueError(tr("the BPF object of this table was cleaned up: run the cell that makes it again"))
 
 
 def instructions(bpf: BPF) -> Iterator[tuple[int, int]]:
@@ -115,8 +117,8 @@ def check_table(table: Table, wanted: int) -> None:
     """
     found = map_type(table)
     if found != wanted:
-        found_name = _MACRO.get(found or 0, type(table).__name__)
-        raise TypeError(f'this reads a {_MACRO[wanted]} table, as bpf["events"] gives it, and not a {found_name}')
+        names = {"wanted": _MACRO[wanted], "found": _MACRO.get(found or 0, type(table).__name__)}
+        raise TypeError(tr('this reads a {wanted} table, as bpf["events"] gives it, and not a {found}', **names))
     check_not_gone(table.bpf)
 
 
@@ -140,7 +142,9 @@ def only_reader(bpf: BPF, name: str) -> Iterator[None]:
     check_not_gone(bpf)
     key = id(bpf), name
     if key in _BEING_READ:
-        raise ValueError(f"another collection reads {name}, and there can be one at a time: end that one first")
+        raise ValueError(
+            tr("another collection reads {name}, and there can be one at a time: end that one first", name=name)
+        )
     _BEING_READ.add(key)
     try:
         yield
@@ -169,9 +173,13 @@ def event_class(table: Table) -> type[Any]:
     fields = [lib.bpf_perf_event_field(module, name.encode(), i).decode().split("#") for i in range(count)]
     named = [field for field, field_kind in fields if field_kind == kind]
     raise TypeError(
-        f"BCC cannot describe the field {' or '.join(named)!r} of type {kind!r}. Give it a plain type in the C struct, "
-        f"such as u32, or declare the struct by hand and pass it:\n\n"
-        "    class Event(ctypes.Structure):\n"
+        tr(
+            "BCC cannot describe the field {names!r} of type {kind!r}. Give it a plain type in the C struct, "
+            "such as u32, or declare the struct by hand and pass it:",
+            names=tr(" or ").join(named),
+            kind=kind,
+        )
+        + "\n\n    class Event(ctypes.Structure):\n"
         f'        _fields_ = [..., ("{named[0] if named else "field"}", ctypes.c_uint32), ...]\n\n'
         f'    {"RingBuffer" if map_type(table) == RINGBUF else "PerfOutput"}(bpf["{name}"], event=Event)'
     )
@@ -218,7 +226,7 @@ class PerfEventArray(Map):
 
         key, value = ctypes.c_int(cpu), ctypes.c_int(perf_event_fd)
         if lib.bpf_update_elem(self.fd, ctypes.byref(key), ctypes.byref(value), 0):
-            raise OSError(ctypes.get_errno(), f"no place for a ring of CPU {cpu} in the table's map")
+            raise OSError(ctypes.get_errno(), tr("no place for a ring of CPU {cpu} in the table's map", cpu=cpu))
 
     def give_back(self, cpu: int) -> None:
         """Put back what ``open_perf_buffer()`` had opened before: BCC would stumble over an empty place.
@@ -261,7 +269,7 @@ class Counter(Map):
 
         counts = (ctypes.c_uint64 * len(get_possible_cpus()))()
         if lib.bpf_lookup_elem(self.fd, ctypes.byref(ctypes.c_int(0)), ctypes.byref(counts)):
-            raise OSError(ctypes.get_errno(), "the counter of lost events cannot be read")
+            raise OSError(ctypes.get_errno(), tr("the counter of lost events cannot be read"))
         return sum(counts) - self._begin
 
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import pandas as pd
 
+from helpers.language import tr
+
 # What ``df.attrs["clock"]`` says of events whose program takes their time.
-BPF_CLOCK = "CLOCK_MONOTONIC, as bpf_ktime_get_ns() tells it: nanoseconds since boot, time asleep left out"
+BPF_CLOCK = tr("CLOCK_MONOTONIC, as bpf_ktime_get_ns() tells it: nanoseconds since boot, time asleep left out")
 
 
 def realtime_offset_ns() -> int:
@@ -48,7 +50,8 @@ def wall_clock(times: Any) -> "pd.Series[Any]":
     """
     if isinstance(times, pd.DataFrame):
         if "time_ns" not in times:
-            raise KeyError(f"no column time_ns: give the column that holds the time, one of {list(times.columns)}")
+            names = list(times.columns)
+            raise KeyError(tr("no column time_ns: give the column that holds the time, one of {names}", names=names))
         times = times["time_ns"]
     if not isinstance(times, pd.Series):
         times = pd.Series(times)

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from helpers.collect.clocks import realtime_offset_ns
 from helpers.collect.columns import Columns
 from helpers.collect.interrupts import DeferredInterrupt
+from helpers.language import tr
 
 FileDescriptor: TypeAlias = int
 
@@ -171,18 +172,41 @@ class Collection(threading.Thread):
         """
         channel, received = self.channel, self.channel.columns.rows
         if self.error:
-            yield f"{channel.name} was read only until {type(self.error).__name__}: {self.error}"
+            error = f"{type(self.error).__name__}: {self.error}"
+            yield tr("{name} was read only until {error}", name=channel.name, error=error)
         elif channel.lost is None:
-            yield f"events of {channel.name} may have been lost, and nobody counted them: {channel.advice}"
+            yield tr(
+                "events of {name} may have been lost, and nobody counted them: {advice}",
+                name=channel.name,
+                advice=channel.advice,
+            )
         elif channel.lost:
             fired = channel.lost + received
-            yield f"{channel.lost:,} of {fired:,} events ({channel.lost / fired:.2%}) were lost: {channel.advice}"
+            yield tr(
+                "{lost:,} of {fired:,} events ({share:.2%}) were lost: {advice}",
+                lost=channel.lost,
+                fired=fired,
+                share=channel.lost / fired,
+                advice=channel.advice,
+            )
         if channel.misfits:
-            sizes = ", ".join(f"{count:,} of up to {size} bytes" for size, count in channel.misfits.items())
-            problem = f"{channel.name}: {sizes} do not fit the event's struct of {channel.event_size} bytes"
+            sizes = ", ".join(
+                tr("{count:,} of up to {size} bytes", count=count, size=size) for size, count in channel.misfits.items()
+            )
+            problem = tr(
+                "{name}: {sizes} do not fit the event's struct of {bytes} bytes",
+                name=channel.name,
+                sizes=sizes,
+                bytes=channel.event_size,
+            )
             if not received:
-                raise ValueError(problem + ". Declare the struct by hand, as a ctypes.Structure, and pass event=…")
-            yield problem + "; they are not in the frame"
+                raise ValueError(
+                    tr(
+                        "{problem}. Declare the struct by hand, as a ctypes.Structure, and pass event=…",
+                        problem=problem,
+                    )
+                )
+            yield tr("{problem}; they are not in the frame", problem=problem)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return the events so far; see `Collector.to_dataframe`."""
@@ -266,9 +290,9 @@ class Collector:
             ValueError: ``seconds`` or ``until`` is not above 0.
         """
         if until is not None and not callable(until) and not (isinstance(until, int) and until > 0):
-            raise ValueError(f"until= must be a number of events or a function, not {until!r}")
+            raise ValueError(tr("until= must be a number of events or a function, not {until!r}", until=until))
         if seconds is not None and not seconds > 0:
-            raise ValueError(f"seconds= must be above 0, not {seconds!r}")
+            raise ValueError(tr("seconds= must be above 0, not {seconds!r}", seconds=seconds))
         begin = time.monotonic()
         try:
             if self._collection.is_open:
@@ -277,7 +301,8 @@ class Collector:
                 with self:
                     self._watch(seconds, until)
         except KeyboardInterrupt:
-            print(f"■ stopped after {time.monotonic() - begin:.1f} s, with {self.received:,} events kept")
+            took, kept = time.monotonic() - begin, self.received
+            print(tr("■ stopped after {took:.1f} s, with {kept:,} events kept", took=took, kept=kept))
         return self.to_dataframe()
 
     def _watch(self, seconds: float | None, until: int | Callable[[], Any] | None) -> None:
@@ -289,7 +314,8 @@ class Collector:
         with Bar(total, name, seen) as bar:
             while True:
                 elapsed, received = time.monotonic() - begin, self.received
-                bar.set_description_str(f"{name}: {received:,} events, {elapsed:.1f} s", refresh=False)
+                values: dict[str, object] = {"name": name, "received": received, "elapsed": elapsed}
+                bar.set_description_str(tr("{name}: {received:,} events, {elapsed:.1f} s", **values), refresh=False)
                 bar.n = min(received if total is until else elapsed, total or 0)
                 bar.refresh()
                 if seconds is not None and elapsed >= seconds:
@@ -299,7 +325,7 @@ class Collector:
                 if not collection.is_open:
                     if collection.error:
                         raise collection.error
-                    print(f"{name} has ended: its BPF object was cleaned up")
+                    print(tr("{name} has ended: its BPF object was cleaned up", name=name))
                     return
                 left = 0.1 if seconds is None else seconds - elapsed
                 time.sleep(max(0, min(0.1 if seen else 0.02, left)))

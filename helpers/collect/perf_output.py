@@ -36,6 +36,7 @@ from helpers.collect.clocks import BPF_CLOCK
 from helpers.collect.collection import Collector, FileDescriptor
 from helpers.collect.columns import Columns, Numbers
 from helpers.collect.records import check_processor, dtype_of, perf_records, unroll
+from helpers.language import tr
 
 # From <linux/perf_event.h>; the bits of the attribute's flags are counted from `disabled`.
 PERF_TYPE_SOFTWARE, PERF_COUNT_SW_BPF_OUTPUT, PERF_SAMPLE_RAW = 1, 10, 1 << 10
@@ -75,7 +76,7 @@ class PerfOutput(Collector):
         check_processor()
         check_table(table, PERF_EVENT_ARRAY)
         if not isinstance(pages, int) or pages < 1 or pages & (pages - 1):
-            raise ValueError(f"pages is a power of two (1, 2, 4, 8, …), not {pages!r}")
+            raise ValueError(tr("pages is a power of two (1, 2, 4, 8, …), not {pages!r}", pages=pages))
         super().__init__(partial(PerfRings, table, table_name(table), pages, dtype_of(event or event_class(table))))
 
 
@@ -90,7 +91,7 @@ class PerfRings:
     """
 
     clock = BPF_CLOCK
-    advice = "fire fewer, or give each CPU's ring more room with pages=…"
+    advice = tr("fire fewer, or give each CPU's ring more room with pages=…")
 
     def __init__(self, table: Table, name: str, pages: int, dtype: "np.dtype[Any]") -> None:
         self._bpf, self._map, self._pages, self._dtype = table.bpf, PerfEventArray(table), pages, dtype
@@ -146,7 +147,9 @@ class PerfRings:
     def _follow_late_cpus(self) -> None:
         if late := self._follow_cpus():
             self._a_cpu_came_late = True
-            self.advice = f"CPU {min(late)} came online during the collection, and had no ring for up to a second"
+            self.advice = tr(
+                "CPU {cpu} came online during the collection, and had no ring for up to a second", cpu=min(late)
+            )
 
     def _close_all(self) -> None:
         for cpu in list(self._rings):
@@ -279,6 +282,8 @@ def perf_event_open(cpu: int, watermark: int) -> int:
     fd: int = libc.syscall(PERF_EVENT_OPEN, attributes, any_process, cpu, no_group, PERF_FLAG_FD_CLOEXEC)
     if fd < 0:
         error = ctypes.get_errno()
-        reason = f"{os.strerror(error)} (it needs root and Linux 6.0 or newer)"
-        raise OSError(error, f"perf_event_open on CPU {cpu}: {reason}")
+        reason = {"cpu": cpu, "error": os.strerror(error)}
+        raise OSError(
+            error, tr("perf_event_open on CPU {cpu}: {error} (it needs root and Linux 6.0 or newer)", **reason)
+        )
     return fd

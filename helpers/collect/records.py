@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from helpers.language import tr
+
 PERF_RECORD_LOST, PERF_RECORD_SAMPLE = 2, 9
 RINGBUF_BUSY, RINGBUF_DISCARD = 1 << 31, 1 << 30
 _POINTERS: tuple[Any, ...] = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_wchar_p, ctypes._Pointer)
@@ -50,8 +52,11 @@ def check_processor() -> None:
     """
     if (here := platform.machine()) != "x86_64":
         raise NotImplementedError(
-            f"PerfOutput and RingBuffer read the kernel's memory as only x86-64 allows it, and this is {here}. "
-            "The lab's virtual machine is x86-64 everywhere; in a terminal:  EBPF_LAB=vm make lab"
+            tr(
+                "PerfOutput and RingBuffer read the kernel's memory as only x86-64 allows it, and this is {here}. "
+                "The lab's virtual machine is x86-64 everywhere; in a terminal:  EBPF_LAB=vm make lab",
+                here=here,
+            )
         )
 
 
@@ -77,12 +82,16 @@ def dtype_of(event: type[Any]) -> "np.dtype[Any]":
         TypeError: a field that has no column, named: bit fields, and wide characters; or ``event`` has no fields.
     """
     if not issubclass(event, (ctypes.Structure, ctypes.Union)):
-        raise TypeError(f"an event is a struct; {event.__name__} is not: declare a subclass of ctypes.Structure")
+        raise TypeError(
+            tr("an event is a struct; {name} is not: declare a subclass of ctypes.Structure", name=event.__name__)
+        )
     fields = list(_flat(event, "", 0))
     if not fields:
         raise TypeError(
-            "nothing is known of this table's events: BCC learns a struct from the program's perf_submit(), "
-            "ringbuf_output() or ringbuf_submit(). Declare it by hand, as a ctypes.Structure, and pass event=…"
+            tr(
+                "nothing is known of this table's events: BCC learns a struct from the program's perf_submit(), "
+                "ringbuf_output() or ringbuf_submit(). Declare it by hand, as a ctypes.Structure, and pass event=…"
+            )
         )
     names, formats, offsets = zip(*fields)
     return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": ctypes.sizeof(event)})
@@ -100,7 +109,10 @@ def _flat(kind: Any, name: str, offset: int) -> Iterator[tuple[str, DTypeLike, i
             for member, member_kind, *bits in base.__dict__.get("_fields_", ()):
                 if bits:
                     raise TypeError(
-                        f"field {name + member!r} is a bit field, which has no column: declare a whole integer"
+                        tr(
+                            "field {name!r} is a bit field, which has no column: declare a whole integer",
+                            name=name + member,
+                        )
                     )
                 at = offset + getattr(kind, member).offset
                 inner = issubclass(member_kind, (ctypes.Structure, ctypes.Union))
@@ -121,7 +133,8 @@ def _flat(kind: Any, name: str, offset: int) -> Iterator[tuple[str, DTypeLike, i
         try:
             yield name, np.dtype(kind), offset
         except (TypeError, NotImplementedError, ValueError):
-            raise TypeError(f"field {name!r} is a {kind.__name__}, which has no column") from None
+            words = tr("field {name!r} is a {kind}, which has no column", name=name, kind=kind.__name__)
+            raise TypeError(words) from None
 
 
 def distance(tail: int, head: int) -> int:

@@ -33,6 +33,7 @@ from helpers.collect.clocks import BPF_CLOCK
 from helpers.collect.collection import Collector, FileDescriptor, readable
 from helpers.collect.columns import Columns
 from helpers.collect.records import check_processor, distance, dtype_of, ringbuf_records
+from helpers.language import tr
 
 PAUSE_MS, POLL_TIMEOUT_MS = 2, 50
 LAST_RECORDS_SECONDS = 0.1
@@ -98,12 +99,13 @@ class Ring:
         self.columns = Columns.of(dtype)
         self.lost: int | None = 0
         self.misfits: dict[int, int] = {}
-        self.advice = "give the buffer more pages in the C program, or fire less"
+        self.advice = tr("give the buffer more pages in the C program, or fire less")
         if not counter:
-            self.advice = (
-                f"it ran full. Count losses in the C program: BPF_ARRAY({name}_lost, u64, 1); and, where "
+            self.advice = tr(
+                "it ran full. Count losses in the C program: BPF_ARRAY({name}_lost, u64, 1); and, where "
                 "ringbuf_output() does not return 0 or ringbuf_reserve() returns NULL, "
-                f"{name}_lost.atomic_increment(0);"
+                "{name}_lost.atomic_increment(0);",
+                name=name,
             )
 
     def __enter__(self) -> Self:
@@ -184,4 +186,4 @@ class Ring:
         self.lost = self._counter.value() if self._counter else None if self._was_full else 0
         if not whole:
             self.lost = None
-            self.advice = "a CPU took too long to write one, and what comes after it was not read"
+            self.advice = tr("a CPU took too long to write one, and what comes after it was not read")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from helpers.collect.collection import Collector, FileDescriptor, readable
 from helpers.collect.columns import Columns, Strings, Text
 from helpers.collect.tracefs import tracefs
+from helpers.language import tr
 
 PAUSE_MS, NAME_TRIES = 10, 10
 NO_NAME = b"<...>".rjust(16)
@@ -74,8 +75,8 @@ class Pipe:
     """The channel of a `TracePipe`."""
 
     name = "trace_pipe"
-    clock = "CLOCK_MONOTONIC, by the trace clock mono: nanoseconds since boot, time asleep left out"
-    advice = "fire fewer events, or give the trace buffer more room (buffer_size_kb beside trace_pipe)"
+    clock = tr("CLOCK_MONOTONIC, by the trace clock mono: nanoseconds since boot, time asleep left out")
+    advice = tr("fire fewer events, or give the trace buffer more room (buffer_size_kb beside trace_pipe)")
     event_size = 0  # lines are as long as they are, and none is a misfit
 
     def __init__(self) -> None:
@@ -109,9 +110,10 @@ class Pipe:
             return os.open(self._file("trace_pipe"), os.O_RDONLY | os.O_NONBLOCK)
         except OSError as error:
             if error.errno == errno.EBUSY:
-                error.strerror = (
-                    f"{error.strerror}: somebody else is reading trace_pipe. A BPF object does from its first "
-                    "trace_print() or trace_fields() on, until it is cleaned up: detach_all()"
+                error.strerror = tr(
+                    "{error}: somebody else is reading trace_pipe. A BPF object does from its first "
+                    "trace_print() or trace_fields() on, until it is cleaned up: detach_all()",
+                    error=error.strerror,
                 )
             raise
 

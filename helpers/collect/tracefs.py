@@ -7,6 +7,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from helpers.language import tr
+
 MOUNT_POINTS = ("sys/kernel/tracing", "sys/kernel/debug/tracing")  # below the root directory; the newer one first
 
 
@@ -27,4 +29,6 @@ def tracefs(root: Path = Path("/")) -> Path:
         with suppress(FileNotFoundError):
             os.stat(directory / "trace_pipe")
             return directory
-    raise FileNotFoundError("no trace_pipe here; mount tracefs, as root: mount -t tracefs nodev /sys/kernel/tracing")
+    raise FileNotFoundError(
+        tr("no trace_pipe here; mount tracefs, as root: mount -t tracefs nodev /sys/kernel/tracing")
+    )

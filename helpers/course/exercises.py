@@ -31,13 +31,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from helpers.course.workloads import Calls, run_sync
 from helpers.draw.display import Shown
+from helpers.language import tr
 
 if TYPE_CHECKING:  # a notebook's first import is not to wait for these
     import pandas as pd
     from bcc import BPF
     from matplotlib.axes import Axes
 
-DONE, WRONG, OPEN = ("✓", "#00734F", "#E5F4EE"), ("✗", "#B84A00", "#FCEEE4"), ("○", "#57606A", "#F1F3F5")
+DONE = ("✓", "#00734F", "#E5F4EE", tr("Exercise {number}: done."))
+WRONG = ("✗", "#B84A00", "#FCEEE4", tr("Exercise {number}: not right yet."))
+OPEN = ("○", "#57606A", "#F1F3F5", tr("Exercise {number}: not done yet."))
 
 BPF_CALL, HELPERS = 0x85, {"ringbuf_output": 130, "ringbuf_reserve": 131, "ringbuf_submit": 132}  # <linux/bpf.h>
 TICK_NS = 10_000_000  # of the clock that stamps files: CONFIG_HZ is 100 to 1000
@@ -70,19 +73,16 @@ class exercise:
         if kind is not None and not issubclass(kind, Exception):
             return False  # ■ interrupts a check like any other cell
         if self._open:
-            names = " and ".join(f"`{name}`" for name in self._open)
-            self._say(OPEN, "not done yet", f"Give {names} a value in the cell above, run it, then run this one again.")
+            names = tr(" and ").join(f"`{name}`" for name in self._open)
+            self._say(OPEN, tr("Give {names} a value in the cell above, run it, then run this one again.", names=names))
         elif kind is None:
             self.passed = True
-            self._say(DONE, "done", "")
+            self._say(DONE, "")
         elif kind is _Missing:
-            self._say(WRONG, "not right yet", str(error))
+            self._say(WRONG, str(error))
         else:
-            self._say(
-                WRONG,
-                "not right yet",
-                f"Your answer could not be checked, because of an error: {kind.__name__}: {error}",
-            )
+            what = f"{kind.__name__}: {error}"
+            self._say(WRONG, tr("Your answer could not be checked, because of an error: {error}", error=what))
         return True
 
     def _give_names_back(self) -> None:
@@ -115,25 +115,33 @@ class exercise:
 
         self.that(
             isinstance(df, pd.DataFrame),
-            f"This should be a DataFrame (what `to_dataframe()` returns), but it is {_a(df)}.",
+            tr("This should be a DataFrame (what `to_dataframe()` returns), but it is {what}.", what=_a(df)),
         )
         missing = [name for name in columns if name not in df]
-        self.that(not missing, f"The frame has no column {_listed(missing)}; it has {_listed(df.columns)}.")
-        self.that(len(df), "The frame has the right columns but no rows: no event came while it was being collected.")
-        self.that(rows is None or len(df) == rows, f"The frame should have {rows} rows, but it has {len(df)}.")
+        self.that(
+            not missing,
+            tr("The frame has no column {name}; it has {others}.", name=_listed(missing), others=_listed(df.columns)),
+        )
+        self.that(
+            len(df), tr("The frame has the right columns but no rows: no event came while it was being collected.")
+        )
+        self.that(
+            rows is None or len(df) == rows,
+            tr("The frame should have {rows} rows, but it has {found}.", rows=rows, found=len(df)),
+        )
 
     def is_plot(self, ax: "Axes") -> None:
         """Check for an Axes with something drawn in it, a title, and a label on each axis."""
         from matplotlib.axes import Axes
 
-        self.that(isinstance(ax, Axes), f"This should be an Axes (what a plot function returns), but it is {_a(ax)}.")
-        self.that(ax.has_data(), "Nothing has been drawn in the plot.")
-        for what, words in (
-            ("title", ax.get_title() + ax.get_title("left")),
-            ("label on the x axis", ax.get_xlabel()),
-            ("label on the y axis", ax.get_ylabel()),
-        ):
-            self.that(words.strip(), f"The plot has no {what}.")
+        self.that(
+            isinstance(ax, Axes),
+            tr("This should be an Axes (what a plot function returns), but it is {what}.", what=_a(ax)),
+        )
+        self.that(ax.has_data(), tr("Nothing has been drawn in the plot."))
+        self.that((ax.get_title() + ax.get_title("left")).strip(), tr("The plot has no title."))
+        self.that(ax.get_xlabel().strip(), tr("The plot has no label on the x axis."))
+        self.that(ax.get_ylabel().strip(), tr("The plot has no label on the y axis."))
 
     def hears(
         self, bpf: "BPF", table: str = "events", each: int = 1, by: Callable[[int], Calls] | None = None
@@ -156,15 +164,17 @@ class exercise:
 
         self._is_alive(bpf)
         found = find_table(bpf, table)
-        self.that(found is not None, f"The program has no table `{table}`.")
+        self.that(found is not None, tr("The program has no table `{table}`.", table=table))
         collectors: dict[int | None, Any] = {PERF_EVENT_ARRAY: PerfOutput, RINGBUF: RingBuffer}
         kind = map_type(found)
-        declared = kind in collectors
-        self.that(declared, f"The table `{table}` was not declared by BPF_PERF_OUTPUT or BPF_RINGBUF_OUTPUT.")
+        self.that(
+            kind in collectors,
+            tr("The table `{table}` was not declared by BPF_PERF_OUTPUT or BPF_RINGBUF_OUTPUT.", table=table),
+        )
         with collectors[kind](found) as events:
             self._make_calls(by)
         df = self._without_bystanders(events.to_dataframe(), each)
-        self._compare(len(df), each, "events", who_is_known={"pid", "tid"} & set(df))
+        self._compare(len(df), each, tr("events"), who_is_known={"pid", "tid"} & set(df))
         return df
 
     def prints(
@@ -189,7 +199,7 @@ class exercise:
         df = lines.to_dataframe()
         df = df[df["message"].str.contains(text, regex=False)]
         df = self._without_bystanders(df, each)
-        self._compare(len(df), each, f"lines with {text!r}" if text else "lines")
+        self._compare(len(df), each, tr("lines with {text!r}", text=text) if text else tr("lines"))
         return df
 
     def counts(self, read: Callable[[], int], each: int = 1, by: Callable[[int], Calls] | None = None) -> int:
@@ -203,11 +213,13 @@ class exercise:
         Returns:
             How much it grew by all calls.
         """
-        self.that(callable(read), f"This should be a function that reads the number, but it is {_a(read)}.")
+        self.that(
+            callable(read), tr("This should be a function that reads the number, but it is {what}.", what=_a(read))
+        )
         before = read()
         self._make_calls(by)
         grown = read() - before
-        self._compare(grown, each, "counts", who_is_known=False)
+        self._compare(grown, each, tr("counts"), who_is_known=False)
         return grown
 
     def reads_memory(self, bpf: "BPF") -> bool:
@@ -227,7 +239,7 @@ class exercise:
 
         called = {number for code, number in instructions(bpf) if code == BPF_CALL}
         for helper in helpers:
-            self.that(HELPERS[helper] in called, f"The program does not call `{helper}`.")
+            self.that(HELPERS[helper] in called, tr("The program does not call `{helper}`.", helper=helper))
 
     def counts_losses(self, bpf: "BPF", counter: str, by: Callable[[int], Calls]) -> None:
         """Let `events` overflow while nobody reads, and check that the program counts the events lost.
@@ -241,7 +253,8 @@ class exercise:
         from helpers.collect.bcc_internals import ARRAY, PERCPU_ARRAY, RINGBUF, Counter, find_table, map_type
 
         table, array = bpf["events"], find_table(bpf, counter)
-        self.that(map_type(array) in (ARRAY, PERCPU_ARRAY), f"The program has no array `{counter}`.")
+        is_array = map_type(array) in (ARRAY, PERCPU_ARRAY)
+        self.that(is_array, tr("The program has no array `{counter}`.", counter=counter))
         is_ring, lost = map_type(table) == RINGBUF, Counter(array)
         calls = table.max_entries // 16 + 1 if is_ring else 5000  # no record of a ring buffer is smaller than 16 bytes
         collector = RingBuffer(table) if is_ring else PerfOutput(table, pages=1)
@@ -252,7 +265,13 @@ class exercise:
             missing, counted = made.calls - channel.columns.rows, lost.value()
         self.that(
             missing == counted,
-            f"Of {made.calls:,} events that nobody read, {missing:,} were lost, but `{counter}` grew by {counted:,}.",
+            tr(
+                "Of {calls:,} events that nobody read, {missing:,} were lost, but `{counter}` grew by {counted:,}.",
+                calls=made.calls,
+                missing=missing,
+                counter=counter,
+                counted=counted,
+            ),
         )
 
     def files_written(self, folder: str | Path, calls: "pd.DataFrame") -> list[Path]:
@@ -276,8 +295,9 @@ class exercise:
 
         from helpers.collect.bcc_internals import is_gone
 
-        self.that(isinstance(bpf, BPF), f"This should be what `BPF(text=…)` returns, but it is {_a(bpf)}.")
-        self.that(not is_gone(bpf), "This BPF object has been cleaned up: run the cell with your answer again.")
+        what = _a(bpf)
+        self.that(isinstance(bpf, BPF), tr("This should be what `BPF(text=…)` returns, but it is {what}.", what=what))
+        self.that(not is_gone(bpf), tr("This BPF object has been cleaned up: run the cell with your answer again."))
 
     def _make_calls(self, by: Callable[[int], Calls] | None) -> None:
         self.made = (by or run_sync)(random.randint(3, 7))
@@ -290,20 +310,28 @@ class exercise:
         return df
 
     def _compare(self, found: int, each: int, what: str, who_is_known: object = True) -> None:
-        names = " and ".join(dict.fromkeys(caller.name for caller in self.made))
-        expected, calls = self.made.calls * each, f"{self.made.calls} fresh calls by {names}"
+        names = tr(" and ").join(dict.fromkeys(caller.name for caller in self.made))
+        expected = self.made.calls * each
         most = expected if who_is_known else expected * 3 // 2
-        self.that(found or not expected, f"{calls} gave no {what}. Is the program attached, and to the right function?")
-        self.that(found >= expected, f"{calls} should give {expected} {what}, but only {found} came.")
+        calls = tr("{number} fresh calls by {names}", number=self.made.calls, names=names)
+        values: dict[str, Any] = {"calls": calls, "expected": expected, "what": what, "found": found}
+        self.that(
+            found or not expected,
+            tr("{calls} gave no {what}. Is the program attached, and to the right function?", **values),
+        )
+        self.that(found >= expected, tr("{calls} should give {expected} {what}, but only {found} came.", **values))
         self.that(
             found <= most,
-            f"{calls} should give {expected} {what}, but {found} came. "
-            "Is an older program still attached? Call detach_all() before BPF(…).",
+            tr(
+                "{calls} should give {expected} {what}, but {found} came. "
+                "Is an older program still attached? Call detach_all() before BPF(…).",
+                **values,
+            ),
         )
 
-    def _say(self, state: tuple[str, str, str], verdict: str, words: str) -> None:
-        mark, strong, pale = state
-        head = f"Exercise {self.number}: {verdict}."
+    def _say(self, state: tuple[str, str, str, str], words: str) -> None:
+        mark, strong, pale, verdict = state
+        head = verdict.format(number=self.number)
         code = r"<code style='color:#1F2328;background:none'>\1</code>"
         body = re.sub("`([^`]+)`", code, html.escape(words))
         Shown(
@@ -348,7 +376,7 @@ def _names_given(tree: ast.AST) -> set[str]:
 
 
 def _a(value: object) -> str:
-    return f"a value of type {type(value).__name__}"
+    return tr("a value of type {name}", name=type(value).__name__)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Self
 
 from helpers.course.child import Child, sleep_until
+from helpers.language import tr
 
 NAME_BYTES = 15  # TASK_COMM_LEN is 16, and the last byte is NUL
 
@@ -53,10 +54,12 @@ class Calls(list[Caller]):
         return [caller.tid for caller in self]
 
     def __repr__(self) -> str:
-        names = ", ".join(dict.fromkeys(caller.name for caller in self)) or "nobody"
+        names = ", ".join(dict.fromkeys(caller.name for caller in self)) or tr("nobody")
         seconds = (max(one.end_ns for one in self) - min(one.start_ns for one in self)) / 1e9 if self else 0
-        calls = f"{self.calls:,} call{'' if self.calls == 1 else 's'}"
-        return f"{calls} by {len(self)} process{'' if len(self) == 1 else 'es'} ({names}) in {seconds:.3g} s"
+        calls = tr("1 call") if self.calls == 1 else tr("{number:,} calls", number=self.calls)
+        processes = tr("1 process") if len(self) == 1 else tr("{number} processes", number=len(self))
+        values: dict[str, object] = {"calls": calls, "processes": processes, "names": names, "seconds": seconds}
+        return tr("{calls} by {processes} ({names}) in {seconds:.3g} s", **values)
 
 
 def run_sync(times: int = 5, rate: float | None = None, file: str | os.PathLike[str] | None = None) -> Calls:
@@ -81,7 +84,9 @@ def run_sync(times: int = 5, rate: float | None = None, file: str | os.PathLike[
     """
     command = shutil.which("sync")
     if command is None:
-        raise FileNotFoundError("there is no `sync` command here (Debian and Ubuntu have it in the package coreutils)")
+        raise FileNotFoundError(
+            tr("there is no `sync` command here (Debian and Ubuntu have it in the package coreutils)")
+        )
     made, begin = Calls(), time.monotonic()
     for number in range(times):
         sleep_until(begin + number / rate if rate else 0)
@@ -89,7 +94,7 @@ def run_sync(times: int = 5, rate: float | None = None, file: str | os.PathLike[
         with subprocess.Popen([command, file] if file else [command]) as process:
             status = process.wait()
         if status:
-            raise ChildProcessError(f"`sync` ended with status {status}")
+            raise ChildProcessError(tr("`sync` ended with status {status}", status=status))
         made.append(Caller("sync", process.pid, process.pid, 1, start_ns, time.monotonic_ns()))
     return made
 
@@ -112,7 +117,7 @@ def sync_from_everywhere(times: int = 1) -> Calls:
         thread.start()
         thread.join()
         assert thread.native_id is not None  # it has run
-        made.append(Caller("a second thread", os.getpid(), thread.native_id, 1, start_ns, time.monotonic_ns()))
+        made.append(Caller(tr("a second thread"), os.getpid(), thread.native_id, 1, start_ns, time.monotonic_ns()))
     made.extend(run_sync(times))
     return made
 
@@ -257,14 +262,15 @@ class Workload:
         return self.wait()
 
     def _collect(self, name: str, pid: int, pipe: int) -> None:
-        report = os.read(pipe, 4096).decode(errors="replace") or "0 0 0 it was killed"
+        report = os.read(pipe, 4096).decode(errors="replace") or "0 0 0 " + tr("it was killed")
         del self._children[0]
         os.close(pipe)
         os.waitpid(pid, 0)
         calls, start_ns, end_ns, error = report.split(" ", 3)
         self._made.append(Caller(name, pid, pid, int(calls), int(start_ns), int(end_ns)))
         if error:
-            self._errors.append(f"{name} (pid {pid}) failed after {calls} calls: {error}")
+            values = {"name": name, "pid": pid, "calls": calls, "error": error}
+            self._errors.append(tr("{name} (pid {pid}) failed after {calls} calls: {error}", **values))
 
     def _kill(self) -> None:
         while self._children:
@@ -290,7 +296,7 @@ def _workload(
     cpu: int | Sequence[int] | None,
 ) -> Workload:
     if rate is not None and rate <= 0:
-        raise ValueError(f"rate must be above 0 calls a second, not {rate}")
+        raise ValueError(tr("rate must be above 0 calls a second, not {rate}", rate=rate))
     names = [name] if isinstance(name, str) or name is None else name
     names = [_valid_name(one, call) for one in names for _ in range(processes)]
     return Workload(_function(call), times, rate, names, _valid_cpus(cpu))
@@ -309,7 +315,8 @@ def _function(call: str | Callable[[], object]) -> Callable[[], object]:
         return write_and_flush
     plain: dict[str, Callable[[], object]] = {"sync": os.sync, "getppid": os.getppid, "sched_yield": os.sched_yield}
     if call not in plain:
-        raise ValueError(f"call must be one of {', '.join([*plain, 'fsync', 'fdatasync'])} or a function, not {call!r}")
+        names = ", ".join([*plain, "fsync", "fdatasync"])
+        raise ValueError(tr("call must be one of {names} or a function, not {call!r}", names=names, call=call))
     return plain[call]
 
 
@@ -318,7 +325,13 @@ def _valid_name(name: str | None, call: str | Callable[[], object]) -> str:
         return call if isinstance(call, str) else getattr(call, "__name__", "function")[:NAME_BYTES]
     size = len(name.encode())
     if not 1 <= size <= NAME_BYTES or "\0" in name:
-        raise ValueError(f"a process name has 1 to {NAME_BYTES} bytes and no NUL; {name!r} has {size} bytes")
+        words = tr(
+            "a process name has 1 to {most} bytes and no NUL; {name!r} has {size} bytes",
+            most=NAME_BYTES,
+            name=name,
+            size=size,
+        )
+        raise ValueError(words)
     return name
 
 
@@ -327,5 +340,6 @@ def _valid_cpus(cpu: int | Sequence[int] | None) -> list[int]:
     ours = sorted(os.sched_getaffinity(0))
     for number in cpus:
         if number not in ours:
-            raise ValueError(f"there is no CPU {number} here, only {', '.join(map(str, ours))}")
+            there = ", ".join(map(str, ours))
+            raise ValueError(tr("there is no CPU {number} here, only {there}", number=number, there=there))
     return cpus

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from helpers.draw.style import DURATION, SHORT, colour, options, whole_numbers
 from helpers.draw.values import duration
+from helpers.language import tr
 
 BARS = "#8FC1E3"
 
@@ -54,7 +55,7 @@ def mark_percentiles(ax: Axes, values: NDArray[np.int64]) -> None:
         height = 0.97 - 0.11 * level
         ax.axvline(value, ymax=height, color="black", linewidth=1.4)
         ax.annotate(
-            f"{percentile} % under {duration(value)}",
+            tr("{percentile} % under {time}", percentile=percentile, time=duration(value)),
             (value, height),
             xycoords=("data", "axes fraction"),
             xytext=(5, 0),
@@ -70,4 +71,4 @@ def mark_percentiles(ax: Axes, values: NDArray[np.int64]) -> None:
 def left_out(values: NDArray[np.int64]) -> str:
     """Return a second line for the x axis of `log_histogram`: how many values it could not show."""
     missing = int((values <= 0).sum())
-    return f"\n{missing:,} of zero or less not shown" if missing else ""
+    return "\n" + tr("{missing:,} of zero or less not shown", missing=missing) if missing else ""

@@ -51,6 +51,7 @@ from helpers.draw.style import (
     whole_numbers,
 )
 from helpers.draw.values import (
+    OTHERS,
     PROCESSES,
     TIMES,
     duration,
@@ -62,6 +63,7 @@ from helpers.draw.values import (
     short,
     unit,
 )
+from helpers.language import tr
 
 __all__ = [
     "arrival",
@@ -109,7 +111,7 @@ def timeline(
     rows, labels = groups(df, by, most=11)
     ax = new_axes(ax, rows=len(labels))
     if not len(times):
-        return say(ax, "no events")
+        return say(ax, tr("no events"))
     span = int(np.ptp(times))
     since_first, (size, name) = times - times.min(), unit(span)
     if len(times) <= TICKS_AT_MOST:
@@ -125,13 +127,14 @@ def timeline(
         how = options(QuadMesh, kwargs, cmap=BLUES, norm=PowerNorm(0.5, 0, grid.max()), rasterized=True)
         for row, line in enumerate(np.ma.masked_equal(grid, 0)):
             mesh = ax.pcolormesh(edges, [row - 0.38, row + 0.38], line[None], **how)
-        label = f"events in {duration(edges[1] * size)}"
+        label = tr("events in {time}", time=duration(edges[1] * size))
         ax.figure.colorbar(mesh, ax=ax, label=label, format=SHORT, pad=0.02, ticks=whole_numbers())
     row_names(ax, labels)
-    title = f"{events(len(times))} {f'in {duration(span)}' if span else 'at one moment'}"
+    number = events(len(times))
+    title = tr("{events} in {time}", events=number, time=duration(span)) if span else _at_one_moment(number)
     if len(labels) > 1:
-        title += f", {_most(rows, labels, 'by')}"
-    return finish(ax, title, f"time since the first event ({name})", by, grid="x")
+        title += tr(", {most:,} of them by {name}", **_most(rows, labels))
+    return finish(ax, title, tr("time since the first event ({unit})", unit=name), by, grid="x")
 
 
 @styled()
@@ -156,10 +159,10 @@ def rate(
     rows, labels = groups(df, find_column(df, by, (), "by"), most=5) if by else (0, ["all"])
     ax = new_axes(ax)
     if not len(times):
-        return say(ax, "no events")
+        return say(ax, tr("no events"))
     span = int(np.ptp(times))
     if not span:
-        return say(ax, f"{events(len(times))} at one moment: no rate to show")
+        return say(ax, tr("{what}: no rate to show", what=_at_one_moment(events(len(times)))))
     width = _round_step(span / 60)
     bins = (times - times.min()) // width
     steps = span // width + 1
@@ -176,9 +179,13 @@ def rate(
     peak = per_second.sum(axis=0).max()
     return finish(
         ax,
-        f"{short(len(times) * 1e9 / span)} events a second on average, {short(peak)} at the peak",
-        f"time since the first event ({name})",
-        f"events per second (in {duration(width)})",
+        tr(
+            "{average} events a second on average, {peak} at the peak",
+            average=short(len(times) * 1e9 / span),
+            peak=short(peak),
+        ),
+        tr("time since the first event ({unit})", unit=name),
+        tr("events per second (in {time})", time=duration(width)),
         grid="y",
     )
 
@@ -200,7 +207,7 @@ def counts(df: pd.DataFrame, *, by: str | None = None, ax: Axes | None = None, *
     rows, labels = groups(df, by, most=11)
     ax = new_axes(ax, rows=len(labels))
     if not len(df):
-        return say(ax, "no events")
+        return say(ax, tr("no events"))
     sizes = np.bincount(rows)
     ours = {"height": 0.7, "color": [colour(0, label) for label in labels]}
     bars = ax.barh(range(len(labels)), sizes, **options(Rectangle, kwargs, **ours))
@@ -209,7 +216,8 @@ def counts(df: pd.DataFrame, *, by: str | None = None, ax: Axes | None = None, *
     ax.margins(x=0.14)
     ax.xaxis.set_major_locator(whole_numbers())
     ax.xaxis.set_major_formatter(SHORT)
-    return finish(ax, f"{events(len(df))}, {_most(rows, labels, 'from')}", "number of events", by, grid="x")
+    title = events(len(df)) + tr(", {most:,} of them from {name}", **_most(rows, labels))
+    return finish(ax, title, tr("number of events"), by, grid="x")
 
 
 @styled()
@@ -228,17 +236,22 @@ def gaps(df: pd.DataFrame, *, time: str | None = None, ax: Axes | None = None, *
     times, _ = _times(df, time)
     ax = new_axes(ax)
     if len(times) < 2:
-        return say(ax, f"{events(len(times)) if len(times) else 'no events'}: no gaps to show")
+        what = events(len(times)) if len(times) else tr("no events")
+        return say(ax, tr("{what}: no gaps to show", what=what))
     times = np.sort(times)
     between = times[1:] - times[:-1]
     if not between.any():
-        return say(ax, f"{events(len(times))} at one moment: no gaps to show")
+        return say(ax, tr("{what}: no gaps to show", what=_at_one_moment(events(len(times)))))
     log_histogram(ax, [between], [None], **kwargs)
     return finish(
         ax,
-        f"Half the gaps are under {duration(np.median(between))}, the longest {duration(between.max())}",
-        "from one event to the next (log scale)" + left_out(between),
-        "number of gaps",
+        tr(
+            "Half the gaps are under {half}, the longest {longest}",
+            half=duration(np.median(between)),
+            longest=duration(between.max()),
+        ),
+        tr("from one event to the next (log scale)") + left_out(between),
+        tr("number of gaps"),
         grid="y",
     )
 
@@ -264,11 +277,15 @@ def latency(
     times, present = nanoseconds(df, find_column(df, column, (), "column"))
     ax = new_axes(ax)
     if not (times > 0).any():
-        return say(ax, f"{events(len(times))}, none longer than 0 ns" if len(times) else "no events")
+        none = tr("{events}, none longer than 0 ns", events=events(len(times)))
+        return say(ax, none if len(times) else tr("no events"))
     if by:
         rows, labels = groups(df[present], find_column(df, by, (), "by"), most=5)
         parts = [times[rows == row] for row in range(len(labels))]
-        names = [f"{label}: half under {duration(np.median(part))}" for label, part in zip(labels, parts)]
+        names = [
+            tr("{label}: half under {time}", label=label, time=duration(np.median(part)))
+            for label, part in zip(labels, parts)
+        ]
         log_histogram(ax, parts, names, **kwargs)
         ax.legend()
         ax.set_ylim(top=ax.get_ylim()[1] * (1.15 + 0.14 * len(parts)))  # room for the legend above the steps
@@ -276,10 +293,13 @@ def latency(
         log_histogram(ax, [times], [None], **kwargs)
         mark_percentiles(ax, times)
     if np.ptp(times):
-        title = f"Half took under {duration(np.median(times))}, the slowest {duration(times.max())}"
+        half, slowest = duration(np.median(times)), duration(times.max())
+        title = tr("Half took under {half}, the slowest {slowest}", half=half, slowest=slowest)
+    elif len(times) > 1:
+        title = tr("{events}, each took {time}", events=events(len(times)), time=duration(times[0]))
     else:
-        title = f"{events(len(times))}, {'each' if len(times) > 1 else 'it'} took {duration(times[0])}"
-    return finish(ax, title, "time taken (log scale)" + left_out(times), "number of events", grid="y")
+        title = tr("1 event, it took {time}", time=duration(times[0]))
+    return finish(ax, title, tr("time taken (log scale)") + left_out(times), tr("number of events"), grid="y")
 
 
 @styled()
@@ -318,29 +338,27 @@ def losses(
     gone = df[lost].fillna(0).to_numpy("float64")
     ax = new_axes(ax, rows=len(df) + 1)
     if not len(df) or not (got + gone).any():
-        return say(ax, "no events")
+        return say(ax, tr("no events"))
     rows = range(len(df))
-    ax.barh(rows, got, **options(Rectangle, kwargs, height=0.7, color=COLOURS[0], label="received"))
-    ours = {"height": 0.7, "color": COLOURS[1], "hatch": "///", "edgecolor": "white", "label": "lost"}
+    ax.barh(rows, got, **options(Rectangle, kwargs, height=0.7, color=COLOURS[0], label=tr("received")))
+    ours = {"height": 0.7, "color": COLOURS[1], "hatch": "///", "edgecolor": "white", "label": tr("lost")}
     bars = ax.barh(rows, gone, left=got, **options(Rectangle, kwargs, **ours))
     share = gone / np.maximum(got + gone, 1)
-    ax.bar_label(
-        bars, ["loss unknown" if dark else f"{percent(part)} lost" for dark, part in zip(unknown, share)], padding=4
-    )
+    shares = [tr("{share} lost", share=percent(part)) for part in share]
+    ax.bar_label(bars, [tr("loss unknown") if dark else words for dark, words in zip(unknown, shares)], padding=4)
     row_names(ax, [str(label) for label in df.index])
     ax.set_xlim(0, (got + gone).max() * 1.35)
     ax.xaxis.set_major_locator(whole_numbers())
     ax.xaxis.set_major_formatter(SHORT)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     worst, index = share.argmax(), str(df.index.name or "")
-    title = (
-        f"{percent(share[worst])} lost with {df.index[worst]} {index}"
-        if share[worst]
-        else "Nobody knows how much was lost"
-        if unknown.any()
-        else f"Nothing lost of {events(int(got.sum()))}"
-    )
-    return finish(ax, title, "number of events fired", index, grid="x")
+    if share[worst]:
+        title = tr("{lost} with {name}", lost=shares[worst], name=f"{df.index[worst]} {index}".strip())
+    elif unknown.any():
+        title = tr("Nobody knows how much was lost")
+    else:
+        title = tr("Nothing lost of {events}", events=events(int(got.sum())))
+    return finish(ax, title, tr("number of events fired"), index, grid="x")
 
 
 @styled()
@@ -359,10 +377,10 @@ def arrival(df: pd.DataFrame, *, time: str | None = None, ax: Axes | None = None
     times, _ = _times(df, time)
     ax = new_axes(ax)
     if not len(times):
-        return say(ax, "no events")
+        return say(ax, tr("no events"))
     late = times < np.maximum.accumulate(times)
     size, name = unit(int(np.ptp(times)))
-    for chosen, label, paint in ((~late, "in order", COLOURS[0]), (late, "after a later one", COLOURS[1])):
+    for chosen, label, paint in ((~late, tr("in order"), COLOURS[0]), (late, tr("after a later one"), COLOURS[1])):
         where = np.flatnonzero(chosen)
         where = where[:: max(1, len(where) // TICKS_AT_MOST)]
         since_first = (times[where] - times.min()) / size
@@ -372,11 +390,13 @@ def arrival(df: pd.DataFrame, *, time: str | None = None, ax: Axes | None = None
         ax.legend(markerscale=2.5)
     ax.xaxis.set_major_formatter(SHORT)
     title = (
-        f"{late.sum():,} of {events(len(times))} came after a later one"
+        tr("{late:,} of {events} came after a later one", late=late.sum(), events=events(len(times)))
         if late.any()
-        else f"All {events(len(times))} came in the order they happened"
+        else tr("All {events} came in the order they happened", events=events(len(times)))
     )
-    return finish(ax, title, "row in the frame (order of arrival)", f"time of the event ({name})", grid="both")
+    return finish(
+        ax, title, tr("row in the frame (order of arrival)"), tr("time of the event ({unit})", unit=name), grid="both"
+    )
 
 
 def _times(df: pd.DataFrame, time: str | None) -> tuple[NDArray[np.int64], pd.DataFrame]:
@@ -391,7 +411,11 @@ def _round_step(ns: float) -> int:
     return next(int(step * power) for step in (1, 2, 5, 10) if step * power >= ns)
 
 
-def _most(rows: NDArray[np.int64], labels: list[str], word: str) -> str:
-    """Return which row has the most events: "109 of them by sync". The row "others" does not count."""
-    sizes = np.bincount(rows, minlength=len(labels))[: len(labels) - ("others" in labels[-1:])]
-    return f"{sizes.max():,} of them {word} {labels[sizes.argmax()]}"
+def _at_one_moment(number: str) -> str:
+    return tr("{events} at one moment", events=number)
+
+
+def _most(rows: NDArray[np.int64], labels: list[str]) -> dict[str, Any]:
+    """Return how many events the row with the most of them has, and its name. The row `OTHERS` does not count."""
+    sizes = np.bincount(rows, minlength=len(labels))[: len(labels) - (OTHERS in labels[-1:])]
+    return {"most": sizes.max(), "name": labels[sizes.argmax()]}

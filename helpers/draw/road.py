@@ -3,8 +3,18 @@
 import base64
 
 from helpers.draw.display import Shown
+from helpers.language import tr
 
-STOPS = ("process", "system call", "probe", "BPF program", "channel", "Python", "DataFrame", "plot")
+STOPS = {
+    "process": tr("process"),
+    "system call": tr("system call"),
+    "probe": tr("probe"),
+    "BPF program": tr("BPF program"),
+    "channel": tr("channel"),
+    "Python": "Python",
+    "DataFrame": "DataFrame",
+    "plot": tr("plot"),
+}
 IN_KERNEL = {"system call", "probe", "BPF program", "channel"}
 
 # Okabe and Ito's blue and vermilion, and a pale ground for each; the words on the ground stay black.
@@ -26,8 +36,9 @@ def road(*here: str) -> None:
     """
     for stop in here:
         if stop not in STOPS:
-            raise ValueError(f"{stop!r} is not on the road; the stops are {', '.join(STOPS)}")
-    text = " → ".join(f"[{stop}]" if stop in here else stop for stop in STOPS)
+            stops = ", ".join(STOPS)
+            raise ValueError(tr("{stop!r} is not on the road; the stops are {stops}", stop=stop, stops=stops))
+    text = " → ".join(f"[{name}]" if stop in here else name for stop, name in STOPS.items())
     svg = _road_svg(here)
     # As an <img> it shrinks with the page, also on static pages, which cut off a bare SVG.
     source = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
@@ -37,8 +48,10 @@ def road(*here: str) -> None:
 
 def _road_svg(here: tuple[str, ...]) -> str:
     """Return two rows of four boxes, 494 units wide: on a telephone that is 360 pixels, and words are still 11 high."""
+    # Not in the f-strings, where Babel does not look for them.
+    you, kernel, user = tr("you are here"), tr("in the kernel"), tr("in user space")
     arrows, boxes = ['<path d="M430 79v13H64v11"/>'], []
-    for number, stop in enumerate(STOPS):
+    for number, (stop, name) in enumerate(STOPS.items()):
         x, y = 10 + number % 4 * 122, 34 + number // 4 * 74
         strong, pale = (_KERNEL, _KERNEL_PALE) if stop in IN_KERNEL else (_USER, _USER_PALE)
         marked = stop in here
@@ -46,11 +59,11 @@ def _road_svg(here: tuple[str, ...]) -> str:
             f'<rect x="{x}" y="{y}" width="108" height="44" rx="7" fill="{strong if marked else pale}" '
             f'stroke="{strong}" stroke-width="{3 if marked else 1.5}"/>'
         )
-        boxes.append(f'<text x="{x + 54}" y="{y + 27}" fill="{"#FFF" if marked else "#000"}">{stop}</text>')
+        boxes.append(f'<text x="{x + 54}" y="{y + 27}" fill="{"#FFF" if marked else "#000"}">{name}</text>')
         if marked:
             boxes.append(
                 f'<text x="{x + 54}" y="{y + 60 if number > 3 else y - 8}" font-size="13" '
-                f'font-weight="bold" fill="{strong}">{"▲" if number > 3 else "▼"} you are here</text>'
+                f'font-weight="bold" fill="{strong}">{"▲" if number > 3 else "▼"} {you}</text>'
             )
         if number not in (3, 7):
             arrows.append(f'<path d="M{x + 109} {y + 22}h8"/>')
@@ -64,7 +77,7 @@ def _road_svg(here: tuple[str, ...]) -> str:
         '<g fill="none" stroke="#555" stroke-width="1.5" marker-end="url(#head)">'
         f"{''.join(arrows)}</g>{''.join(boxes)}"
         f'<g font-size="13" text-anchor="start"><rect x="12" y="182" width="12" height="12" rx="2" fill="{_KERNEL}"/>'
-        '<text x="30" y="193" fill="#333">in the kernel</text>'
+        f'<text x="30" y="193" fill="#333">{kernel}</text>'
         f'<rect x="130" y="182" width="12" height="12" rx="2" fill="{_USER}"/>'
-        '<text x="148" y="193" fill="#333">in user space</text></g></g></svg>'
+        f'<text x="148" y="193" fill="#333">{user}</text></g></g></svg>'
     )

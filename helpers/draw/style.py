@@ -1,11 +1,14 @@
 """What all plots look like: colours, fonts, white Axes, rows with names, ticks in words."""
 
 import textwrap
+import unicodedata
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import matplotlib.pyplot as plt
+from matplotlib import font_manager
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cbook import normalize_kwargs
@@ -13,11 +16,12 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from helpers.draw.values import duration, short
+from helpers.draw.values import OTHERS, duration, short
+from helpers.language import tr, translations
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, without the yellow that white paper swallows.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
-OTHERS = "#8C8C8C"
+GREY = "#8C8C8C"
 BLUES = LinearSegmentedColormap.from_list("blues", ["#D6E9F5", "#0072B2", "#00416B"])
 STYLE: dict[Any, Any] = {
     "font.size": 11.5,
@@ -34,8 +38,38 @@ STYLE: dict[Any, Any] = {
     "axes.facecolor": "white",
     "axes.edgecolor": "#444444",
 }
+# Any of these has what matplotlib's own font lacks; the first is that of the lab's virtual machine.
+CHINESE_FONTS = [
+    *["WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC"],
+    *["Source Han Sans CN", "Droid Sans Fallback", "PingFang SC", "Heiti SC", "Microsoft YaHei", "SimHei"],
+]
 SHORT = FuncFormatter(lambda value, _: short(value))
 DURATION = FuncFormatter(lambda value, _: duration(value))
+
+
+def chinese_font() -> str | None:
+    """Return the name of a font with Chinese characters; without one on this machine warn, and return None."""
+    manager = font_manager.fontManager
+    if not {*CHINESE_FONTS} & {*manager.get_font_names()}:  # matplotlib keeps its list, and the font may be newer
+        for font in font_manager.FontManager().ttflist:
+            if font.name in CHINESE_FONTS:
+                manager.addfont(font.fname)
+    installed = manager.get_font_names()
+    if found := next((name for name in CHINESE_FONTS if name in installed), None):
+        return found
+    warnings.filterwarnings("ignore", r"Glyph \d+ ")  # matplotlib would say so for each character
+    warnings.warn(
+        tr(
+            "Plots in Chinese need a font that has its characters, and this machine has none: they show as boxes. "
+            "Install one and restart the notebook:  sudo apt install fonts-wqy-microhei"
+        )
+    )
+    return None
+
+
+if translations and (font := chinese_font()):
+    # Of the two, a character takes the first that has it. Few Chinese fonts are bold, and Latin letters alone look odd.
+    STYLE |= {"font.family": ["sans-serif", font], "axes.titleweight": "normal", "axes.titlesize": 12.5}
 
 
 @contextmanager
@@ -86,9 +120,15 @@ def new_axes(ax: Axes | None, rows: int | None = None) -> Axes:
     return ax
 
 
+def wrapped(title: str, columns: int = 54) -> str:
+    """Return a title in lines of so many columns; a Chinese character takes two."""
+    taken = len(title) + sum(unicodedata.east_asian_width(character) in "WF" for character in title)
+    return "\n".join(textwrap.wrap(title, columns * len(title) // taken))
+
+
 def finish(ax: Axes, title: str, x: str, y: str, grid: Literal["x", "y", "both"]) -> Axes:
     """Return `ax` with its title, axis labels and a pale grid along `grid`."""
-    ax.set_title("\n".join(textwrap.wrap(title, 54)))
+    ax.set_title(wrapped(title))
     ax.set_xlabel(x)
     ax.set_ylabel(y)
     ax.grid(axis=grid, color="#DDDDDD", linewidth=0.8)
@@ -111,13 +151,13 @@ def row_names(ax: Axes, labels: list[str]) -> None:
 
 
 def colour(number: int, label: str = "") -> str:
-    """Return the colour of a group; grey for "others".
+    """Return the colour of a group; grey for `OTHERS`.
 
     Args:
         number: index of the group.
         label: its name.
     """
-    return OTHERS if label == "others" else COLOURS[number % len(COLOURS)]
+    return GREY if label == OTHERS else COLOURS[number % len(COLOURS)]
 
 
 def options(artist: type[Artist], kwargs: dict[str, Any], **ours: Any) -> dict[str, Any]:

@@ -4,8 +4,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from helpers.language import tr
+
 TIMES = ("time_ns", "time", "ts_ns", "ts", "start_ns")
 PROCESSES = ("comm", "task", "name")
+OTHERS = tr("others")
 
 
 def find_column(df: pd.DataFrame, name: str | None, among: tuple[str, ...], argument: str) -> str:
@@ -17,9 +20,15 @@ def find_column(df: pd.DataFrame, name: str | None, among: tuple[str, ...], argu
     if name is None:
         name = next((one for one in among if one in df), None)
         if name is None:
-            raise KeyError(f"none of the columns {', '.join(among)} is here, only {list(df.columns)}: give {argument}=")
+            words = tr(
+                "none of the columns {among} is here, only {columns}: give {argument}=",
+                among=", ".join(among),
+                columns=list(df.columns),
+                argument=argument,
+            )
+            raise KeyError(words)
     if name not in df:
-        raise KeyError(f"no column {name!r} here, only {list(df.columns)}")
+        raise KeyError(tr("no column {name!r} here, only {columns}", name=name, columns=list(df.columns)))
     return name
 
 
@@ -51,7 +60,7 @@ def groups(
     Args:
         df: the events.
         name: the column whose values are the groups.
-        most: number of groups; all but the most frequent ones are "others".
+        most: number of groups; all but the most frequent ones are `OTHERS`.
         sizes: how many events each row stands for; one when None.
     """
     codes, values = pd.factorize(df[name], use_na_sentinel=False)
@@ -63,7 +72,7 @@ def groups(
     new = np.full(len(values), len(shown))
     new[shown] = np.arange(len(shown))
     prefix = "CPU " if name == "cpu" else ""
-    labels = [f"{prefix}{values[rank]}" for rank in shown] + ["others"] * (len(shown) < len(values))
+    labels = [f"{prefix}{values[rank]}" for rank in shown] + [OTHERS] * (len(shown) < len(values))
     return new[codes], [label[:24] for label in labels]
 
 
@@ -128,4 +137,4 @@ def events(number: int) -> str:
     Args:
         number: how many events.
     """
-    return f"{number:,} event{'' if number == 1 else 's'}"
+    return tr("1 event") if number == 1 else tr("{number:,} events", number=number)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from helpers.collect.tracefs import MOUNT_POINTS
+from helpers.language import tr
 
 CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39  # <linux/capability.h>
 FIRST_PID_NAMESPACE = "pid:[4026531836]"  # PID_NS_INIT_INO, <linux/nsfs.h>: the same on every kernel
@@ -43,11 +44,11 @@ class Report(tuple[Check, ...]):
     def summary(self) -> str:
         """One sentence: can this machine run the course's programs?"""
         if not self.missing:
-            return "This machine can run every program of the course."
-        names = ", ".join(check.name for check in self.missing)
-        return (
-            f"This machine cannot run the course's programs as it is: see {names}. "
-            "The lab can bring a small virtual machine of its own:  EBPF_LAB=vm make lab"
+            return tr("This machine can run every program of the course.")
+        return tr(
+            "This machine cannot run the course's programs as it is: see {names}. "
+            "The lab can bring a small virtual machine of its own:  EBPF_LAB=vm make lab",
+            names=", ".join(check.name for check in self.missing),
         )
 
     def __str__(self) -> str:
@@ -70,7 +71,7 @@ class Report(tuple[Check, ...]):
             + "</td></tr>"
             for check in self
         )
-        head = "".join(f'<th style="text-align: left">{title}</th>' for title in ("", "what", "found here"))
+        head = "".join(f'<th style="text-align: left">{title}</th>' for title in ("", tr("what"), tr("found here")))
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table><p>{html.escape(self.summary)}</p>"
 
 
@@ -101,17 +102,17 @@ def kernel(root: Path) -> Check:
     """Return the running kernel's release, proc_sys_kernel(5); perf buffers count lost events since 6.0."""
     release = _read(root / "proc/sys/kernel/osrelease")
     version = tuple(int("".join(filter(str.isdigit, part)) or 0) for part in release.split("-")[0].split(".")[:2])
-    found = f"Linux {release or '(unknown)'} on {platform.machine()}"
+    found = tr("Linux {release} on {processor}", release=release or tr("(unknown)"), processor=platform.machine())
     if platform.machine() != "x86_64":
         return Check(
             "kernel",
             False,
-            found + ", and the collectors read rings on x86-64 only",
-            "use the lab's virtual machine, which is x86-64:  EBPF_LAB=vm make lab",
+            tr("{found}, and the collectors read rings on x86-64 only", found=found),
+            tr("use the lab's virtual machine, which is x86-64:  EBPF_LAB=vm make lab"),
         )
     if version >= (6, 0):
         return Check("kernel", True, found)
-    return Check("kernel", False, found + ", and the course needs 6.0 or later", _ANOTHER_KERNEL)
+    return Check("kernel", False, tr("{found}, and the course needs 6.0 or later", found=found), _ANOTHER_KERNEL)
 
 
 def user(root: Path) -> Check:
@@ -124,11 +125,13 @@ def user(root: Path) -> Check:
         for name, bit in (("CAP_SYS_ADMIN", CAP_SYS_ADMIN), ("CAP_BPF", CAP_BPF), ("CAP_PERFMON", CAP_PERFMON))
         if effective >> bit & 1
     ]
-    who = ("root" if uid == 0 else f"user {uid}") + (f", with {', '.join(held)}" if held else ", without CAP_SYS_ADMIN")
+    who = "root" if uid == 0 else tr("user {number}", number=uid)
+    who += tr(", with {capabilities}", capabilities=", ".join(held)) if held else tr(", without CAP_SYS_ADMIN")
     if uid:  # tracefs belongs to root, so capabilities alone do not help
-        return Check("user", False, who, "only root may use kernel probes; start with:  sudo make lab")
+        return Check("user", False, who, tr("only root may use kernel probes; start with:  sudo make lab"))
     if "CAP_SYS_ADMIN" not in held:
-        return Check("user", False, who, f"root in a container may not trace; start it with:  {_CONTAINER}")
+        fix = tr("root in a container may not trace; start it with:  {command}", command=_CONTAINER)
+        return Check("user", False, who, fix)
     return Check("user", True, who)
 
 
@@ -139,27 +142,27 @@ def pids(root: Path) -> Check:
     except OSError:  # a kernel without namespaces numbers processes once
         namespace = FIRST_PID_NAMESPACE
     if namespace == FIRST_PID_NAMESPACE:
-        return Check("PIDs", True, "process numbers here are those that the kernel reports")
+        return Check("PIDs", True, tr("process numbers here are those that the kernel reports"))
     return Check(
         "PIDs",
         False,
-        "a PID namespace of its own: events would carry other process numbers than you see",
-        f"for a container:  {_CONTAINER}",
+        tr("a PID namespace of its own: events would carry other process numbers than you see"),
+        tr("for a container:  {command}", command=_CONTAINER),
     )
 
 
 def bpf(root: Path) -> Check:
     """Return whether the kernel has the system call of BPF: its sysctl file exists then."""
     if (root / "proc/sys/kernel/unprivileged_bpf_disabled").exists():
-        return Check("bpf()", True, "the kernel has the system call")
-    return Check("bpf()", False, "the kernel has no such system call (CONFIG_BPF_SYSCALL)", _ANOTHER_KERNEL)
+        return Check("bpf()", True, tr("the kernel has the system call"))
+    return Check("bpf()", False, tr("the kernel has no such system call (CONFIG_BPF_SYSCALL)"), _ANOTHER_KERNEL)
 
 
 def kprobes(root: Path) -> Check:
     """Return whether there are kernel probes: perf_event_open(2) has a device for them, or tracefs kprobe_events."""
     if (root / "sys/bus/event_source/devices/kprobe").exists() or _in_tracefs(root, "kprobe_events"):
-        return Check("kprobes", True, "almost any kernel function can be probed")
-    return Check("kprobes", False, "this kernel was built without them (CONFIG_KPROBE_EVENTS)", _ANOTHER_KERNEL)
+        return Check("kprobes", True, tr("almost any kernel function can be probed"))
+    return Check("kprobes", False, tr("this kernel was built without them (CONFIG_KPROBE_EVENTS)"), _ANOTHER_KERNEL)
 
 
 def tracepoints(root: Path) -> Check:
@@ -168,19 +171,19 @@ def tracepoints(root: Path) -> Check:
         return Check(
             "tracepoints",
             False,
-            "this kernel was built without them (CONFIG_EVENT_TRACING)",
-            "the course can do without; any distribution's kernel has them",
+            tr("this kernel was built without them (CONFIG_EVENT_TRACING)"),
+            tr("the course can do without; any distribution's kernel has them"),
             needed=False,
         )
     systems = _in_tracefs(root, "events/syscalls")
-    return Check("tracepoints", True, "yes, also for system calls" if systems else "yes", needed=False)
+    return Check("tracepoints", True, tr("yes, also for system calls") if systems else tr("yes"), needed=False)
 
 
 def tracefs(root: Path) -> Check:
     """Return where the file system lies in which trace_pipe lives: kernel documentation, trace/ftrace."""
     if directory := _tracefs(root):
-        return Check("tracefs", True, f"mounted at /{directory.relative_to(root)}")
-    return Check("tracefs", False, "not mounted", "sudo mount -t tracefs tracefs /sys/kernel/tracing")
+        return Check("tracefs", True, tr("mounted at {directory}", directory=f"/{directory.relative_to(root)}"))
+    return Check("tracefs", False, tr("not mounted"), "sudo mount -t tracefs tracefs /sys/kernel/tracing")
 
 
 def headers(root: Path) -> Check:
@@ -191,7 +194,8 @@ def headers(root: Path) -> Check:
         return Check("headers", True, f"/lib/modules/{release}/build")
     if (root / "sys/kernel/kheaders.tar.xz").exists():
         return Check("headers", True, "/sys/kernel/kheaders.tar.xz")
-    found = f"none in /lib/modules/{release}/build" + (", which points nowhere" if build.is_symlink() else "")
+    found = tr("none in {directory}", directory=f"/lib/modules/{release}/build")
+    found += tr(", which points nowhere") if build.is_symlink() else ""
     return Check("headers", False, found, _install(f"linux-headers-{release}", "kernel-devel", "linux-headers"))
 
 
@@ -202,10 +206,11 @@ def lockdown(root: Path) -> Check:
         return Check(
             "lockdown",
             False,
-            "confidentiality: the kernel hides from every tracer, even root's",
-            "remove  lockdown=confidentiality  from /etc/default/grub, then  sudo update-grub  and reboot",
+            tr("confidentiality: the kernel hides from every tracer, even root's"),
+            tr("remove  lockdown=confidentiality  from /etc/default/grub, then  sudo update-grub  and reboot"),
         )
-    return Check("lockdown", True, "integrity, which allows tracing" if mode == "integrity" else "not in force")
+    found = tr("integrity, which allows tracing") if mode == "integrity" else tr("not in force")
+    return Check("lockdown", True, found)
 
 
 def bcc(root: Path) -> Check:
@@ -214,16 +219,16 @@ def bcc(root: Path) -> Check:
     package = next((path for path in candidates if (path / "__init__.py").exists()), None)
     install = _install("python3-bpfcc", "python3-bcc", "python-bcc")
     if package is None:
-        return Check("BCC", False, "this Python cannot import bcc", install)
+        return Check("BCC", False, tr("this Python cannot import bcc"), install)
     if not (package / "libbcc.py").exists():
         return Check(
             "BCC",
             False,
-            f"{package} is another project's package of the same name",
+            tr("{package} is another project's package of the same name", package=package),
             f"{sys.executable} -m pip uninstall bcc\n{install}",
         )
-    version = _read(package / "version.py").partition("=")[2].strip(" '\"") or "of unknown version"
-    return Check("BCC", True, f"{version} in {package}")
+    version = _read(package / "version.py").partition("=")[2].strip(" '\"") or tr("of unknown version")
+    return Check("BCC", True, tr("{version} in {package}", version=version, package=package))
 
 
 def btf(root: Path) -> Check:
@@ -233,18 +238,18 @@ def btf(root: Path) -> Check:
     return Check(
         "BTF",
         False,
-        "none (CONFIG_DEBUG_INFO_BTF)",
-        "the course can do without; any distribution's kernel of late has it",
+        tr("none (CONFIG_DEBUG_INFO_BTF)"),
+        tr("the course can do without; any distribution's kernel of late has it"),
         needed=False,
     )
 
 
 def _install(debian: str, fedora: str, arch: str) -> str:
-    return f"sudo apt install {debian}   (Fedora: {fedora}; Arch: {arch})"
+    return tr("sudo apt install {debian}   (Fedora: {fedora}; Arch: {arch})", debian=debian, fedora=fedora, arch=arch)
 
 
 _CONTAINER = "docker run --privileged --pid=host …"
-_ANOTHER_KERNEL = (
+_ANOTHER_KERNEL = tr(
     "start a distribution's kernel:  sudo apt install linux-image-amd64   "
     "(Ubuntu: linux-image-generic; Fedora: kernel; Arch: linux)"
 )
@@ -273,7 +278,7 @@ def _exists(path: Path) -> bool:
 
 
 def _mark(check: Check) -> str:
-    return "yes" if check.ok else "NO" if check.needed else "no"
+    return tr("yes") if check.ok else tr("NO") if check.needed else tr("no")
 
 
 def _read(path: Path) -> str:

@@ -2,9 +2,10 @@
 
 It has the notebooks that stand in notebooks/zh, and gets those whose numbers are given.
 
-First it brings the catalogue up to date. What is new in English stands there without a translation, or with that of
-the most similar text that is gone, marked fuzzy. Both show in English until somebody has translated them, or looked and
-taken the mark away. Then it writes the notebooks, whose outputs stay where their code has, and the glossary.
+First it brings the catalogue up to date, and that of the helpers' own words, helpers/locale/zh.po. What is new in
+English stands there without a translation, or with that of the most similar text that is gone, marked fuzzy. Both show
+in English until somebody has translated them, or looked and taken the mark away. Then it writes the notebooks, whose
+outputs stay where their code has, and the glossary.
 
 A text is a paragraph, a heading, an item of a list or a row of a table; in code it is a comment, or words that the
 learner sees when the code runs.
@@ -24,10 +25,14 @@ from pathlib import Path
 
 import nbformat
 import polib
+from babel.messages.extract import extract_from_dir
 
+from helpers import language
+from helpers.lab import cache
 from tests.notebooks import CHINESE, FOLDER, LINK, NOTEBOOKS, digest
 
 CATALOGUE = CHINESE / "messages.po"
+HELPERS = language.LOCALE / "zh.po"
 Say = Callable[[str], str]  # a text in English, to what stands in its place
 
 # Code shows words by these functions and arguments …
@@ -209,6 +214,16 @@ def texts(notebooks: Iterable[Path]) -> dict[str, list[str]]:
     return found
 
 
+def texts_of_helpers() -> dict[str, list[str]]:
+    """Return the texts that helpers/ gives to `tr`, each with the modules it stands in."""
+    found: dict[str, list[str]] = {}
+    for module, _, text, *_ in extract_from_dir(cache.PROJECT / "helpers", keywords={"tr": None}):
+        places = found.setdefault(text, [])
+        if module not in places:
+            places.append(module)
+    return found
+
+
 def merged(catalogue: polib.POFile, found: dict[str, list[str]]) -> polib.POFile:
     """Return the catalogue for these texts, in their order."""
     known = {entry.msgid: entry for entry in catalogue}
@@ -227,9 +242,17 @@ def merged(catalogue: polib.POFile, found: dict[str, list[str]]) -> polib.POFile
     return new
 
 
-def read() -> polib.POFile:
-    """Return the catalogue as it is."""
-    return polib.pofile(str(CATALOGUE), wrapwidth=120)
+def read(file: Path = CATALOGUE) -> polib.POFile:
+    """Return a catalogue as it is."""
+    return polib.pofile(str(file), wrapwidth=120)
+
+
+def brought_up_to_date(file: Path, found: dict[str, list[str]]) -> polib.POFile:
+    """Return a catalogue, written anew with these texts, and say what it lacks."""
+    catalogue = merged(read(file), found)
+    catalogue.save(str(file))
+    print("\n".join(untranslated(catalogue, found)) or f"{file.relative_to(cache.PROJECT)}: everything is translated")
+    return catalogue
 
 
 def saying(catalogue: polib.POFile) -> Say:
@@ -286,10 +309,8 @@ def differences(english: nbformat.NotebookNode, chinese: nbformat.NotebookNode, 
 
 def main(numbers: Collection[str] = ()) -> None:
     notebooks = sources(numbers)
-    found = texts(notebooks)
-    catalogue = merged(read(), found)
-    catalogue.save(str(CATALOGUE))
-    say = saying(catalogue)
+    say = saying(brought_up_to_date(CATALOGUE, texts(notebooks)))
+    brought_up_to_date(HELPERS, texts_of_helpers())
     for path in notebooks:
         chinese, target = notebook(nbformat.read(path, as_version=4), say), CHINESE / path.name
         before = nbformat.read(target, as_version=4) if target.exists() else chinese
@@ -303,7 +324,6 @@ def main(numbers: Collection[str] = ()) -> None:
                     cell.outputs, cell.execution_count = outputs[cell.id]
         nbformat.write(chinese, target)
     (CHINESE / "glossary.md").write_text(glossary((FOLDER / "glossary.md").read_text(), say))
-    print("\n".join(untranslated(catalogue, found)) or "everything is translated")
 
 
 if __name__ == "__main__":
