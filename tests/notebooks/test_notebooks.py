@@ -13,6 +13,7 @@ import re
 import nbformat
 import pytest
 
+from helpers import language
 from tests.notebooks import FOLDER, NOTEBOOKS, TRANSLATED, exercises, opened, translation, words_of
 from tests.notebooks.answers import ANSWERS, Wrong
 from tests.notebooks.claims import with_claims
@@ -21,8 +22,9 @@ pytestmark = pytest.mark.timeout(1800)  # by software emulation, on a busy machi
 
 COUNT = re.compile(
     r"\b([\d,]+|no|none|nobody|nothing) (calls?|rows?|events?|lines?|messages?|process(?:es)?|received|lost|places"
-    r"|points?|left|times)\b"
+    r"|points?|left|times)\b|([\d,]+) ([个次行条页]\w?)"
 )
+ERROR = "Your answer could not be checked, because of an error: {error}"
 
 
 @pytest.fixture(params=[*NOTEBOOKS, *TRANSLATED], ids=lambda path: str(path.relative_to(FOLDER).with_suffix("")))
@@ -41,7 +43,14 @@ def say(path):
     return translation.saying(translation.read()) if path in TRANSLATED else str
 
 
-def test_run_all_twice_in_one_kernel(path, notebook, say):
+@pytest.fixture
+def tell(path):
+    """What says a text of helpers in the notebook's language, with a number, and nothing in place of {error}."""
+    words = language.catalogue(translation.HELPERS) if path in TRANSLATED else {}
+    return lambda text, number="": words.get(text, text).format(number=number, error="")
+
+
+def test_run_all_twice_in_one_kernel(path, notebook, say, tell):
     with_claims(notebook, say)
     code = [place for place, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     tasks = exercises(notebook)
@@ -61,11 +70,11 @@ def test_run_all_twice_in_one_kernel(path, notebook, say):
     problems = []
     for task in tasks:
         said = words_of(notebook.cells[task.check])
-        if f"Exercise {task.key}: done." not in said:
+        if tell("Exercise {number}: done.", task.key) not in said:
             problems.append(f"{task.key}: after all has been run, the solution is told {said!r}")
     for cells in runs:
         for task in tasks:
-            if "not done yet" not in words_of(cells[task.check]):
+            if tell("Exercise {number}: not done yet.", task.key) not in words_of(cells[task.check]):
                 problems.append(f"{cells[task.check].id}: an untouched exercise says {words_of(cells[task.check])!r}")
         for place in code:
             failed = any(output.output_type == "error" for output in cells[place].outputs)
@@ -78,7 +87,7 @@ def test_run_all_twice_in_one_kernel(path, notebook, say):
     assert not problems, "\n".join(problems)
 
 
-def test_exercises_answered_wrongly_and_well(path, notebook, say):
+def test_exercises_answered_wrongly_and_well(path, notebook, say, tell):
     tasks = {task.cell: task for task in exercises(notebook)}
     assert tasks, "a notebook has exercises"
     problems = []
@@ -94,20 +103,31 @@ def test_exercises_answered_wrongly_and_well(path, notebook, say):
             if place not in tasks:
                 continue
             task = tasks[place]
+            done, wrong = (tell(f"Exercise {{number}}: {verdict}.", task.key) for verdict in ("done", "not right yet"))
             said = answered(run, task, task.wrong)
-            advice = said.partition("not right yet. ")[2]
-            if len(re.findall(r"[\u4e00-\u9fff]|[\w`]+", advice, re.ASCII)) < 6 or "because of an error" in advice:
+            advice = said.partition(f"{wrong} ")[2]
+            if len(re.findall(r"[\u4e00-\u9fff]|[\w`]+", advice, re.ASCII)) < 6 or tell(ERROR) in advice:
                 problems.append(f"{task.key}: the wrong answer is told {said!r}")
+            if path in TRANSLATED and (english := in_english(said)):
+                problems.append(f"{task.key}: the wrong answer is told {english} in English")
             for answer in ANSWERS.get(task.key, []):
                 said = answered(run, task, f"# Exercise {task.key}\n{translation.code(answer.code, say)}")
-                verdict, words = ("not right yet", answer.told) if isinstance(answer, Wrong) else ("done", "")
+                verdict, words = (wrong, answer.told) if isinstance(answer, Wrong) else (done, "")
                 words *= path in NOTEBOOKS  # what is said is compared in English only
-                if f"Exercise {task.key}: {verdict}." not in said or words not in said or "because of an error" in said:
+                if verdict not in said or words not in said or tell(ERROR) in said:
                     problems.append(f"{task.key}: {answer.what} is told {said!r}")
+                if path in TRANSLATED and (english := in_english(said)):
+                    problems.append(f"{task.key}: {answer.what} is told {english} in English")
             said = answered(run, task, task.solution)
-            if f"Exercise {task.key}: done." not in said:
+            if done not in said:
                 problems.append(f"{task.key}: the solution is told {said!r}")
     assert not problems, "\n".join(problems)
+
+
+def in_english(said: str) -> list[str]:
+    """The sentences without a Chinese character."""
+    sentences = re.split(r"[。！？\n]", said)
+    return [one for one in sentences if re.search("[A-Za-z]{2}", one) and not re.search("[\u4e00-\u9fff]", one)]
 
 
 def numbers_of(cell):
