@@ -82,6 +82,12 @@ def test_errors_only_where_they_are_the_lesson(notebook):
             assert not any("Traceback (most recent" in text for text in printed), cell.id
 
 
+def test_plots_have_a_font_for_every_character(notebook):
+    for cell in code_cells(notebook):
+        printed = [output.text for output in cell.outputs if output.output_type == "stream"]
+        assert not any(re.search("Glyph|findfont|fonts-wqy", text) for text in printed), cell.id
+
+
 def test_cells_are_short_and_explained(path, notebook):
     cells = code_cells(notebook)
     lines = [len(cell.source.splitlines()) for cell in cells]
