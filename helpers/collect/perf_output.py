@@ -60,6 +60,9 @@ class PerfOutput(Collector):
 
     ``lost`` is the kernel's own count of events that found no room (PERF_FORMAT_LOST, kernel 6.0 and newer).
 
+    Attributes:
+        dtype: structured dtype of the events' bytes.
+
     Args:
         table: ``bpf["name"]`` of the table.
         pages: size of each CPU's ring, in memory pages (mostly of 4096 bytes); a power of two.
@@ -77,7 +80,8 @@ class PerfOutput(Collector):
         check_table(table, PERF_EVENT_ARRAY)
         if not isinstance(pages, int) or pages < 1 or pages & (pages - 1):
             raise ValueError(tr("pages is a power of two (1, 2, 4, 8, …), not {pages!r}", pages=pages))
-        super().__init__(partial(PerfRings, table, table_name(table), pages, dtype_of(event or event_class(table))))
+        self.dtype = dtype_of(event or event_class(table))
+        super().__init__(partial(PerfRings, table, table_name(table), pages, self.dtype))
 
 
 class PerfRings:

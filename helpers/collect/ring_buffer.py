@@ -62,6 +62,9 @@ class RingBuffer(Collector):
     `RingBuffer` finds that table by itself, and ``lost`` is then exact. Without it, once the buffer was full, ``lost``
     is None.
 
+    Attributes:
+        dtype: structured dtype of the events' bytes.
+
     Args:
         table: ``bpf["name"]`` of the table.
         event: ctypes.Structure of the events, where BCC cannot describe the struct by itself.
@@ -75,9 +78,9 @@ class RingBuffer(Collector):
     def __init__(self, table: Table, event: type[Any] | None = None) -> None:
         check_processor()
         check_table(table, RINGBUF)
-        name, dtype = table_name(table), dtype_of(event or event_class(table))
+        self.dtype, name = dtype_of(event or event_class(table)), table_name(table)
         counting = find_table(table.bpf, name + "_lost")
-        super().__init__(partial(Ring, table, name, dtype, None if counting is None else Counter(counting)))
+        super().__init__(partial(Ring, table, name, self.dtype, None if counting is None else Counter(counting)))
 
 
 class Ring:
