@@ -343,8 +343,9 @@ class Collector:
         return self._collection.to_dataframe()
 
     def __repr__(self) -> str:
-        state = "collecting" if self._collection.is_open else "idle"
-        return f"<{type(self).__name__}, {state}: {self.received:,} received, {self.lost} lost>"
+        state = tr("collecting") if self._collection.is_open else tr("idle")
+        values = {"name": type(self).__name__, "state": state, "received": self.received, "lost": self.lost}
+        return tr("<{name}, {state}: {received:,} received, {lost} lost>", **values)
 
 
 class Bar(tqdm):  # type: ignore[misc]
