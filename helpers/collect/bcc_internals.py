@@ -311,7 +311,10 @@ def map_layout(table: Table) -> MapLayout:
     kind = map_type(table)
     if kind not in MAPS:
         raise TypeError(
-            f'this reads a map with keys and values, as bpf["counts"] gives it, not a {type(table).__name__}'
+            tr(
+                'this reads a map with keys and values, as bpf["counts"] gives it, not a {kind}',
+                kind=type(table).__name__,
+            )
         )
     check_not_gone(table.bpf)
     cpus = None
@@ -355,7 +358,7 @@ def map_entries(fd: int, key_size: int, value_size: int, room: int = BATCH) -> t
         if error in (errno.EINVAL, errno.ENOTSUP, ENOTSUPP) and not begun:
             return _entries_one_by_one(fd, key_size, value_size)
         if error not in (0, errno.ENOENT, errno.ENOSPC, errno.EINTR):
-            raise OSError(error, f"the map cannot be read: {os.strerror(error)}")
+            raise OSError(error, tr("the map cannot be read: {why}", why=os.strerror(error)))
         done, begun = done + count.value, begun or count.value > 0
         if error == errno.ENOENT:  # there is no more
             return done, keys, values
@@ -393,7 +396,12 @@ def check_stack_table(table: Table) -> None:
         ValueError: its BPF object was cleaned up.
     """
     if map_type(table) != STACK_TRACE:
-        raise TypeError(f'this reads a BPF_STACK_TRACE table, as bpf["stacks"] gives it, not a {type(table).__name__}')
+        raise TypeError(
+            tr(
+                'this reads a BPF_STACK_TRACE table, as bpf["stacks"] gives it, not a {kind}',
+                kind=type(table).__name__,
+            )
+        )
     check_not_gone(table.bpf)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from helpers.collect.tracefs import tracefs
+from helpers.language import tr
 
 SYMBOLS = Path("/proc/kallsyms")
 BLACKLIST = Path("/sys/kernel/debug/kprobes/blacklist")
@@ -45,7 +46,7 @@ def kernel_functions(pattern: str) -> list[str]:
         if not error.filename:
             raise  # no tracefs, and what to do about it
         raise FileNotFoundError(
-            "this kernel keeps no list of the functions that can be probed (CONFIG_DYNAMIC_FTRACE): try the name"
+            tr("this kernel keeps no list of the functions that can be probed (CONFIG_DYNAMIC_FTRACE): try the name")
         ) from None
     try:
         refused = BLACKLIST.read_bytes()

@@ -18,6 +18,7 @@ from helpers.collect.bcc_internals import HASH, PERCPU_HASH, map_entries, map_la
 from helpers.collect.clocks import BPF_CLOCK, realtime_offset_ns
 from helpers.collect.columns import Text
 from helpers.collect.records import dtype_of
+from helpers.language import tr
 
 
 class MapFull(UserWarning):
@@ -109,7 +110,7 @@ def _sum(name: str, each: NDArray[Any]) -> NDArray[Any]:
         TypeError: they are text.
     """
     if each.dtype.kind == "S":
-        raise TypeError(f"{name!r} is text, which has no sum over the CPUs: read_map(…, per_cpu=True)")
+        raise TypeError(tr("{name!r} is text, which has no sum over the CPUs: read_map(…, per_cpu=True)", name=name))
     return each.sum(axis=1)  # type: ignore[no-any-return]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from helpers.collect.bcc_internals import check_stack_table, stack_addresses, symbol
+from helpers.language import tr
 
 DEEPEST = 127  # PERF_MAX_STACK_DEPTH in <linux/perf_event.h>
 KERNEL, USER = "kernel", "user"
@@ -63,11 +64,11 @@ def fold_stacks(
     check_stack_table(table)
     kinds = {kind: name for kind, name in ((KERNEL, kernel), (USER, user)) if name is not None}
     if not kinds:
-        raise ValueError("no column of stack ids: give kernel= or user=")
+        raise ValueError(tr("no column of stack ids: give kernel= or user="))
     needed = [*kinds.values(), *([pid] if user is not None else []), *([root] if root is not None else [])]
     for name in (*needed, column):
         if name not in df:
-            raise KeyError(f"no column {name!r} here, only {list(df.columns)}")
+            raise KeyError(tr("no column {name!r} here, only {columns}", name=name, columns=list(df.columns)))
     places = df.groupby(needed, observed=True, sort=False, dropna=False)[column].sum().reset_index()
     name_of = _Names(table)
     stacks, missing = [], dict[str, int]()

@@ -1,4 +1,4 @@
-"""python -m tests.lab.beside_opensnoop TOOL PROGRAM: BCC's opensnoop (a file) and notebook 08's program watch a process.
+"""python -m tests.lab.beside_opensnoop TOOL PROGRAM: BCC's opensnoop (a file) and 08's program watch a process.
 
 Prints JSON: what each of them says of the files that a Python opens as it starts: descriptor or -1, error, path.
 """
