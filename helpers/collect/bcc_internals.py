@@ -397,10 +397,7 @@ def check_stack_table(table: Table) -> None:
     """
     if map_type(table) != STACK_TRACE:
         raise TypeError(
-            tr(
-                'this reads a BPF_STACK_TRACE table, as bpf["stacks"] gives it, not a {kind}',
-                kind=type(table).__name__,
-            )
+            tr('this reads a BPF_STACK_TRACE table, as bpf["stacks"] gives it, not a {kind}', kind=type(table).__name__)
         )
     check_not_gone(table.bpf)
 
