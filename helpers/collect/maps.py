@@ -75,7 +75,7 @@ def read_map(table: Any, *, per_cpu: bool = False) -> pd.DataFrame:
         "source": f"map {layout.name}",
         "read_begin_ns": begin,
         "read_end_ns": end,
-        "snapshot": "no: one entry after the other, while the program went on",
+        "snapshot": tr("no: one entry after the other, while the program went on"),
         "max_entries": layout.max_entries,
         "clock": BPF_CLOCK,
         "kernel": os.uname().release,
@@ -83,8 +83,12 @@ def read_map(table: Any, *, per_cpu: bool = False) -> pd.DataFrame:
     }
     if layout.kind in (HASH, PERCPU_HASH) and rows >= layout.max_entries:
         warnings.warn(
-            f"map {layout.name} is full: it has room for {rows:,} keys, and a new one is refused. "
-            f"Declare a larger one: the last argument of BPF_HASH(…)",
+            tr(
+                "map {name} is full: it has room for {rows:,} keys, and a new one is refused. "
+                "Declare a larger one: the last argument of BPF_HASH(…)",
+                name=layout.name,
+                rows=rows,
+            ),
             MapFull,
             stacklevel=2,
         )

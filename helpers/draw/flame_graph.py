@@ -12,10 +12,11 @@ from matplotlib.patches import Patch
 
 from helpers.draw.style import finish, new_axes, options, say, styled
 from helpers.draw.values import duration, find_column, nanoseconds, percent
+from helpers.language import tr
 
 # Pale enough for black words: Okabe and Ito's blue and vermilion, as on the road, and grey.
 KERNEL, USER, UNNAMED = "#A6D0EC", "#F6C9A4", "#DADADA"
-KINDS = {"kernel": KERNEL, "user space": USER, "no name": UNNAMED}
+KINDS = {"kernel": (KERNEL, tr("kernel")), "user space": (USER, tr("user space")), "no name": (UNNAMED, tr("no name"))}
 MARK = "_[k]"
 ROWS = 40  # so many frames of a stack are drawn
 NARROWEST = 1 / 500  # of the picture's width; what is narrower is counted
@@ -60,7 +61,7 @@ def flame_graph(
     distinct = distinct[distinct > 0]
     total = float(distinct.sum())
     if not total:
-        return say(new_axes(ax), "no stacks")
+        return say(new_axes(ax), tr("no stacks"))
     frames, hidden = [], 0
     for frame in _frames(distinct):
         if frame.depth < ROWS and frame.width >= total * NARROWEST:
@@ -71,20 +72,21 @@ def flame_graph(
     ax = new_axes(ax, rows=round(max(rows + 1, 5) * ROW_HEIGHT))
     boxes = np.array([[f.depth, f.depth + 1, f.begin, f.begin + f.width] for f in frames]).reshape(-1, 4)
     corners = boxes[:, [[2, 0], [2, 1], [3, 1], [3, 0]]]
-    ours = {"facecolor": [KINDS[_kind(f.name)] for f in frames], "edgecolor": "white", "linewidth": 0.4}
+    ours = {"facecolor": [KINDS[_kind(f.name)][0] for f in frames], "edgecolor": "white", "linewidth": 0.4}
     ax.add_collection(PolyCollection(list(corners), **options(PolyCollection, kwargs, **ours)))
     ax.set_xlim(0, total)
     ax.set_ylim(0, max(rows, 4) + 1.4)  # room for the legend
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
-    whole = duration(total) if timed else f"{total:,.0f} samples"
-    title = f"{whole} in {len(distinct):,} stack{'s' if len(distinct) > 1 else ''}"
+    whole = duration(total) if timed else tr("{number:,.0f} samples", number=total)
+    title = tr("{whole} in 1 stack", whole=whole)
     if len(distinct) > 1:
-        title += f", {percent(float(distinct.max()) / total)} in the widest"
+        values = {"whole": whole, "number": len(distinct), "widest": percent(float(distinct.max()) / total)}
+        title = tr("{whole} in {number:,} stacks, {widest} in the widest", **values)
     finish(ax, title, "x", "", grid="x")
-    present = [kind for kind in KINDS if any(_kind(f.name) == kind for f in frames)]
+    present = [shown for kind, shown in KINDS.items() if any(_kind(f.name) == kind for f in frames)]
     ax.legend(
-        handles=[Patch(color=KINDS[kind], label=kind) for kind in present],
+        handles=[Patch(color=paint, label=label) for paint, label in present],
         loc="upper right",
         ncols=3,
         frameon=False,
@@ -96,8 +98,14 @@ def flame_graph(
     named = _write_names(ax, frames, total)
     unnamed = len(frames) - named
     ax.set_xlabel(
-        f"share of {whole}, side by side in the order of the alphabet\n"
-        f"{named:,} boxes named; {unnamed:,} too narrow for a name, {hidden:,} not drawn"
+        tr("share of {whole}, side by side in the order of the alphabet", whole=whole)
+        + "\n"
+        + tr(
+            "{named:,} boxes named; {unnamed:,} too narrow for a name, {hidden:,} not drawn",
+            named=named,
+            unnamed=unnamed,
+            hidden=hidden,
+        )
     )
     return ax
 

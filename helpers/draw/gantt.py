@@ -10,7 +10,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from helpers.draw.style import BLUES, COLOURS, SHORT, colour, finish, new_axes, options, row_names, say, styled
-from helpers.draw.values import PROCESSES, duration, find_column, groups, nanoseconds, unit
+from helpers.draw.values import OTHERS, PROCESSES, duration, find_column, groups, nanoseconds, unit
+from helpers.language import tr
 
 BARS_AT_MOST = 3000  # of more bars, it is counted how many last at a time
 BINS = 120
@@ -53,7 +54,7 @@ def gantt(
     stops, ended = nanoseconds(df, find_column(df, end, (), "end"))
     kinds, kind_names = groups(df, find_column(df, kind, (), "kind"), most=5) if kind else (None, [])
     if not len(df):
-        return say(new_axes(ax), "nothing lasted")
+        return say(new_axes(ax), tr("nothing lasted"))
     first, last = int(begins.min()), int(max(begins.max(), stops.max(initial=0)))
     ends = np.full(len(df), last)
     ends[ended] = np.maximum(stops, begins[ended])
@@ -80,24 +81,29 @@ def gantt(
         how = options(QuadMesh, kwargs, cmap=BLUES, vmin=0, vmax=grid.max(), rasterized=True)
         for row, line in enumerate(np.ma.masked_less_equal(grid, 0)):
             mesh = ax.pcolormesh((edges - first) / size, [row - 0.38, row + 0.38], line[None], **how)
-        ax.figure.colorbar(mesh, ax=ax, label="at a time, on average", format=SHORT, pad=0.02)
+        ax.figure.colorbar(mesh, ax=ax, label=tr("at a time, on average"), format=SHORT, pad=0.02)
     row_names(ax, labels)
     if kind and len(df) <= BARS_AT_MOST:
         handles = [Patch(color=colour(number, one), label=one) for number, one in enumerate(kind_names)]
         ax.legend(handles=handles, loc="upper right", ncols=3, frameon=False, borderaxespad=0)
         ax.set_ylim(top=ax.get_ylim()[1] - 0.8)  # room for it
-    title = f"{len(df):,} in {duration(last - first)}"
     longest = int((ends - begins).argmax())
-    title += f", the longest {duration(int(ends[longest] - begins[longest]))} ({str(df[by].iloc[longest])[:24]})"
+    title = tr(
+        "{number:,} in {time}, the longest {longest} ({name})",
+        number=len(df),
+        time=duration(last - first),
+        longest=duration(int(ends[longest] - begins[longest])),
+        name=str(df[by].iloc[longest])[:24],
+    )
     if not ended.all():
-        title += f"; {(~ended).sum():,} without an end"
-    return finish(ax, title, f"time since the first began ({name})", by, grid="x")
+        title += tr("; {number:,} without an end", number=(~ended).sum())
+    return finish(ax, title, tr("time since the first began ({unit})", unit=name), by, grid="x")
 
 
 def _rows(
     values: "pd.Series[Any]", begins: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """Return the row of each bar, and the rows' labels, in the order in which they start; "others" are the last row."""
+    """Return the row of each bar, and the rows' labels, in the order in which they start; `OTHERS` are the last row."""
     codes, names = pd.factorize(values, use_na_sentinel=False)
     lasted = np.bincount(codes, (ends - begins).astype("float64"), minlength=len(names))
     firsts = np.full(len(names), np.iinfo("int64").max)
@@ -106,7 +112,7 @@ def _rows(
     shown = shown[np.argsort(firsts[shown], kind="stable")]
     rows = np.full(len(names), len(shown))
     rows[shown] = np.arange(len(shown))
-    labels = [str(names[code])[:24] for code in shown] + ["others"] * (len(shown) < len(names))
+    labels = [str(names[code])[:24] for code in shown] + [OTHERS] * (len(shown) < len(names))
     return rows[codes], labels
 
 
@@ -130,6 +136,6 @@ def _write_durations(
 ) -> None:
     """Write beside each bar how long it lasted."""
     for row, end, ns, has_end in zip(rows, right, lasted, ended):
-        words = duration(int(ns)) if has_end else f"{duration(int(ns))} so far"
+        words = duration(int(ns)) if has_end else tr("{time} so far", time=duration(int(ns)))
         ax.annotate(words, (end, row), xytext=(4, 0), textcoords="offset points", va="center")
     ax.set_xlim(right=ax.get_xlim()[1] * 1.22)  # room for the words

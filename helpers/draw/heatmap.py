@@ -9,9 +9,11 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import PowerNorm
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from helpers.draw.histograms import not_shown
 from helpers.draw.log2 import counted, slot_axis, slot_end
 from helpers.draw.style import BLUES, DURATION, SHORT, finish, new_axes, options, say, styled, whole_numbers
-from helpers.draw.values import TIMES, duration, events, find_column, nanoseconds, unit
+from helpers.draw.values import TIMES, at_one_moment, duration, events, find_column, nanoseconds, unit
+from helpers.language import tr
 
 STEPS_AT_MOST = 80
 
@@ -64,7 +66,7 @@ def heatmap(
     begin, end = span or (int(times.min(initial=2**62)), int(times.max(initial=0)))
     chosen = (times >= begin) & (times <= end)
     if not chosen.any():
-        return say(ax, f"{events(missing)}, none longer than 0 ns" if missing else "no events")
+        return say(ax, tr("{events}, none longer than 0 ns", events=events(missing)) if missing else tr("no events"))
     times, levels, counts = times[chosen] - begin, levels[chosen], counts[chosen]
 
     step = int(np.gcd.reduce(np.diff(np.unique(times)))) or 1
@@ -76,7 +78,7 @@ def heatmap(
     y = numbers - 1 if slot else 10 ** (numbers / 10)
     ours = {"cmap": BLUES, "norm": PowerNorm(0.5, 0, max(grid.max(), 2)), "rasterized": True}
     mesh = ax.pcolormesh(x, y, np.ma.masked_equal(grid, 0), **options(QuadMesh, kwargs, **ours))
-    label = f"events in {duration(width)}" if end > begin else "events"
+    label = tr("events in {time}", time=duration(width)) if end > begin else tr("events")
     ax.figure.colorbar(mesh, ax=ax, label=label, format=SHORT, pad=0.02, ticks=whole_numbers())
     ax.set_xlim((0, x[-1]) if end > begin else (-x[-1], 2 * x[-1]))  # one moment alone does not fill the plot
     ax.set_ylim(y[0], y[-1])
@@ -94,8 +96,8 @@ def heatmap(
         if slot
         else (duration(y[most]), duration(y[most + 1]))
     )
-    when = f"in {duration(columns * width if slot else end - begin)}" if end > begin else "at one moment"
-    title = f"{events(int(counts.sum()))} {when}, most often of {least} to {below}"
-    left_out = f"\n{missing:,} of zero or less not shown" if missing else ""
-    origin = "time" if span else "time since the first event"
-    return finish(ax, title, f"{origin} ({name}){left_out}", "time taken (log scale)", grid="both")
+    title, lasted = events(int(counts.sum())), duration(columns * width if slot else end - begin)
+    title = tr("{events} in {time}", events=title, time=lasted) if end > begin else at_one_moment(title)
+    title += tr(", most often of {least} to {below}", least=least, below=below)
+    label = tr("time ({unit})", unit=name) if span else tr("time since the first event ({unit})", unit=name)
+    return finish(ax, title, label + not_shown(missing), tr("time taken (log scale)"), grid="both")

@@ -70,5 +70,9 @@ def mark_percentiles(ax: Axes, values: NDArray[np.int64]) -> None:
 
 def left_out(values: NDArray[np.int64]) -> str:
     """Return a second line for the x axis of `log_histogram`: how many values it could not show."""
-    missing = int((values <= 0).sum())
+    return not_shown(int((values <= 0).sum()))
+
+
+def not_shown(missing: int) -> str:
+    """Return a second line for an axis: how many values of zero or less a log axis could not show."""
     return "\n" + tr("{missing:,} of zero or less not shown", missing=missing) if missing else ""

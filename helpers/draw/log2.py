@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from helpers.draw.histograms import BARS
 from helpers.draw.style import SHORT, colour, finish, new_axes, options, say, styled, whole_numbers
 from helpers.draw.values import duration, events, find_column, groups
+from helpers.language import tr
 
 SLOTS, COUNTS = ("slot", "key"), ("value", "count")
 _NANOSECONDS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
@@ -51,13 +52,13 @@ def log2_histogram(
     rows, labels = groups(df, find_column(df, by, (), "by"), most=5, sizes=counts) if by else (slots * 0, [""])
     ax = new_axes(ax)
     if not len(slots):
-        return say(ax, "no events")
+        return say(ax, tr("no events"))
     low, high = int(slots.min()), int(slots.max())
     width = high - low + 1
     table = np.bincount(rows * width + slots - low, counts, len(labels) * width).reshape(-1, width)
     if by:
         for row, label in enumerate(labels):
-            name = f"{label}: half under {slot_end(middle(table[row]) + low, unit)}"
+            name = tr("{label}: half under {time}", label=label, time=slot_end(middle(table[row]) + low, unit))
             ours = {"label": name, "color": colour(row, label), "linewidth": 2}
             ax.stairs(table[row], np.arange(low - 1, high + 1), **options(StepPatch, kwargs, **ours))
         ax.legend()
@@ -71,8 +72,10 @@ def log2_histogram(
     ax.yaxis.set_major_locator(whole_numbers())
     ax.yaxis.set_major_formatter(SHORT)
     half = slot_end(middle(table.sum(axis=0)) + low, unit)
-    title = f"{events(int(counts.sum()))}, half under {half}, all under {slot_end(high, unit)}"
-    return finish(ax, title, f"{_what(unit)} (each slot twice the one before)", "number of events", grid="y")
+    values = {"events": events(int(counts.sum())), "half": half, "all": slot_end(high, unit)}
+    title = tr("{events}, half under {half}, all under {all}", **values)
+    label = tr("{what} (each slot twice the one before)", what=_what(unit))
+    return finish(ax, title, label, tr("number of events"), grid="y")
 
 
 def counted(
@@ -127,4 +130,4 @@ def slot_axis(axis: Axis, low: int, high: int, unit: str) -> None:
 
 
 def _what(unit: str) -> str:
-    return "time taken" if unit in _NANOSECONDS else unit
+    return tr("time taken") if unit in _NANOSECONDS else unit

@@ -54,6 +54,7 @@ from helpers.draw.values import (
     OTHERS,
     PROCESSES,
     TIMES,
+    at_one_moment,
     duration,
     events,
     find_column,
@@ -131,7 +132,7 @@ def timeline(
         ax.figure.colorbar(mesh, ax=ax, label=label, format=SHORT, pad=0.02, ticks=whole_numbers())
     row_names(ax, labels)
     number = events(len(times))
-    title = tr("{events} in {time}", events=number, time=duration(span)) if span else _at_one_moment(number)
+    title = tr("{events} in {time}", events=number, time=duration(span)) if span else at_one_moment(number)
     if len(labels) > 1:
         title += tr(", {most:,} of them by {name}", **_most(rows, labels))
     return finish(ax, title, tr("time since the first event ({unit})", unit=name), by, grid="x")
@@ -162,7 +163,7 @@ def rate(
         return say(ax, tr("no events"))
     span = int(np.ptp(times))
     if not span:
-        return say(ax, tr("{what}: no rate to show", what=_at_one_moment(events(len(times)))))
+        return say(ax, tr("{what}: no rate to show", what=at_one_moment(events(len(times)))))
     width = _round_step(span / 60)
     bins = (times - times.min()) // width
     steps = span // width + 1
@@ -241,7 +242,7 @@ def gaps(df: pd.DataFrame, *, time: str | None = None, ax: Axes | None = None, *
     times = np.sort(times)
     between = times[1:] - times[:-1]
     if not between.any():
-        return say(ax, tr("{what}: no gaps to show", what=_at_one_moment(events(len(times)))))
+        return say(ax, tr("{what}: no gaps to show", what=at_one_moment(events(len(times)))))
     log_histogram(ax, [between], [None], **kwargs)
     return finish(
         ax,
@@ -409,10 +410,6 @@ def _round_step(ns: float) -> int:
     """Return the next of 1, 2, 5, 10, 20, … nanoseconds."""
     power = 10 ** int(np.floor(np.log10(max(ns, 1))))
     return next(int(step * power) for step in (1, 2, 5, 10) if step * power >= ns)
-
-
-def _at_one_moment(number: str) -> str:
-    return tr("{events} at one moment", events=number)
 
 
 def _most(rows: NDArray[np.int64], labels: list[str]) -> dict[str, Any]:

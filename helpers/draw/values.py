@@ -138,3 +138,12 @@ def events(number: int) -> str:
         number: how many events.
     """
     return tr("1 event") if number == 1 else tr("{number:,} events", number=number)
+
+
+def at_one_moment(number: str) -> str:
+    """Return "5 events at one moment".
+
+    Args:
+        number: how many events, as `events` says it.
+    """
+    return tr("{events} at one moment", events=number)
