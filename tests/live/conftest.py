@@ -13,6 +13,8 @@ from tests.live.probes import SYSCALL, TRACING, fire, kind_of_probe
 # The virtual machine's own wire: what breaks a machine is tried there, and never on the host.
 if not Path("/dev/virtio-ports/wire").exists():
     collect_ignore = ["test_machine_stress.py"]
+    if not Path("/sys/kernel/tracing/kprobe_events").exists():
+        collect_ignore += ["test_functions.py"]  # what kprobes can be put on: where there are kprobes
 
 
 @pytest.fixture(scope="session", autouse=True)
