@@ -104,7 +104,7 @@ def _null(log: Log, said: str, function: str, program_type: int | None) -> Verdi
         return _maybe_null(log, log.values.get(f"r{found[1] or int(found[3]) + 1}"))
     found = re.search(_NUMBER, said)
     value = log.values.get(f"r{found[1]}") if found else None
-    if value and "lookup" in value.source and log.is_null(value):
+    if value and re.search("lookup|reserve", value.source) and log.is_null(value):
         return Verdict(
             "null",
             "{name} is always NULL here",
