@@ -4,11 +4,11 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from helpers import explain
-from tests.live.probes import kind_of_probe
 from tests.live.refusals import HEAD, PROGRAMS, SLOW, TOO_LARGE, text_of
 
 
@@ -52,11 +52,11 @@ def test_refusal(compiled, program):
     check(compiled, program)
 
 
-@pytest.mark.parametrize("program", SLOW, ids=lambda program: program.name)
-def test_the_verifier_gives_up(compiled, program):
-    if kind_of_probe() == "kprobe":
-        pytest.skip("a million instructions: minutes by software emulation")
-    check(compiled, program)
+if not Path("/dev/virtio-ports/wire").exists():  # a million instructions: minutes by software emulation
+
+    @pytest.mark.parametrize("program", SLOW, ids=lambda program: program.name)
+    def test_the_verifier_gives_up(compiled, program):
+        check(compiled, program)
 
 
 @pytest.mark.parametrize("program", TOO_LARGE, ids=lambda program: program.name)
