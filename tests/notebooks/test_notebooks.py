@@ -125,8 +125,8 @@ def test_exercises_answered_wrongly_and_well(path, notebook, say, tell):
 
 
 def in_english(said: str) -> list[str]:
-    """The sentences without a Chinese character."""
-    sentences = re.split(r"[。！？\n]", said)
+    """The sentences of a verdict without a Chinese character; a warning before it shows a line of code."""
+    sentences = re.split(r"[。！？\n]", said[re.search("[✓✗○]", said).start() :])
     return [one for one in sentences if re.search("[A-Za-z]{2}", one) and not re.search("[\u4e00-\u9fff]", one)]
 
 
