@@ -30,6 +30,11 @@ def build(book: Path) -> None:
         write_front(PROJECT / "README.md", PROJECT / "notebooks", english)
         if chinese.exists():
             write_front(PROJECT / "notebooks/zh/README.md", PROJECT / "notebooks/zh", chinese)
+            for notebook in chinese.glob("*.ipynb"):  # what is not translated is in the other edition
+                text = re.sub(
+                    r"\[([^]]+)\]\(\.\./(\d\d_\w+)\.ipynb\)", r"<a href='../\2.html'>\1</a>", notebook.read_text()
+                )
+                notebook.write_text(text)
         # Side by side, and each by itself: Sphinx remembers one edition's settings while it makes the next.
         with ProcessPoolExecutor(mp_context=get_context("spawn")) as processes:
             editions = [processes.submit(make, english, made, "en", ("zh/", "zh-CN", "中文", chinese))]
