@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import nbformat
 import pytest
@@ -15,7 +16,8 @@ from tests.notebooks import FOLDER
 def tools(person):
     folder = person.project / "bcc-tools"
     fetch_tools(image.DEFAULT_SUITE, folder)
-    return folder
+    yield folder
+    shutil.rmtree(folder)
 
 
 def test_opensnoop_sees_the_same_files(person, tools):
@@ -25,7 +27,7 @@ def test_opensnoop_sees_the_same_files(person, tools):
         for cell in notebook.cells
         for found in re.findall(r'^looking = """(.*?)"""$', cell.source, re.DOTALL | re.MULTILINE)
     ]
-    text = person.project / "looking.c"
+    text = tools / "looking.c"
     text.write_text(program)
     done = person.lab(
         "run",
