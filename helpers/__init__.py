@@ -39,8 +39,11 @@ course: what only a lesson needs
     c_lines         from the log's lines of C to those of the learner
     workloads       `run`, `run_sync`, `start`: processes that make system calls
     child           such a process: forked, under its name, on its CPU, at its rate
-language: `tr`, the helpers' words in the language of the notebook
 lab: where a notebook's Python runs, this machine or a small virtual machine; see `helpers.lab`
+    machine         `report`: what this machine can trace
+    image, template, vm     what the virtual machine is made of, the frozen machine, and one of its copies
+    setup, serve    what `make` does first, and how JupyterLab is started
+language: `tr`, the helpers' words in the language of the notebook, and locale/ with the translations
 
 Each name is loaded when it is first asked for, so that importing one never waits for the others.
 """
