@@ -23,6 +23,7 @@ import psutil
 import pytest
 
 from helpers.lab import cache, image, serve, template
+from tests.compiles.__main__ import fetch_tools
 from tests.jupyter import Server
 
 UID = 12345
@@ -151,6 +152,15 @@ def within_reach(*shared: Path):
         holder.kill()
         holder.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def bcc_tools(person):
+    """A folder with BCC's own tools (Debian's bpfcc-tools) that the virtual machine sees, gone after the module."""
+    folder = person.project / "bcc-tools"
+    fetch_tools(image.DEFAULT_SUITE, folder)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

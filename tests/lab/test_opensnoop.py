@@ -2,32 +2,20 @@
 
 import json
 import re
-import shutil
 
 import nbformat
-import pytest
 
-from helpers.lab import image
-from tests.compiles.__main__ import fetch_tools
 from tests.notebooks import FOLDER
 
 
-@pytest.fixture(scope="module")
-def tools(person):
-    folder = person.project / "bcc-tools"
-    fetch_tools(image.DEFAULT_SUITE, folder)
-    yield folder
-    shutil.rmtree(folder)
-
-
-def test_opensnoop_sees_the_same_files(person, tools):
+def test_opensnoop_sees_the_same_files(person, bcc_tools):
     notebook = nbformat.read(FOLDER / "08_what_a_probe_can_read.ipynb", as_version=4)
     [program] = [
         found
         for cell in notebook.cells
         for found in re.findall(r'^looking = """(.*?)"""$', cell.source, re.DOTALL | re.MULTILINE)
     ]
-    text = tools / "looking.c"
+    text = bcc_tools / "looking.c"
     text.write_text(program)
     done = person.lab(
         "run",
@@ -35,7 +23,7 @@ def test_opensnoop_sees_the_same_files(person, tools):
         "python",
         "-m",
         "tests.lab.beside_opensnoop",
-        str(tools / "opensnoop-bpfcc"),
+        str(bcc_tools / "opensnoop-bpfcc"),
         str(text),
         timeout=300,
     )

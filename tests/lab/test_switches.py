@@ -6,21 +6,18 @@ import re
 import nbformat
 import pytest
 
-from helpers.lab import image
-from tests.compiles.__main__ import fetch_tools
 from tests.notebooks import FOLDER
 
 
 @pytest.fixture(scope="module")
-def measure(person):
+def measure(person, bcc_tools):
     """A function: what tests/lab/switches.py says, of a fresh run."""
-    tools, programs = person.project / "tools for switches", person.project / "switches.json"
-    fetch_tools(image.DEFAULT_SUITE, tools)
+    programs = bcc_tools / "switches.json"
     cells = nbformat.read(FOLDER / "11_where_does_it_wait.ipynb", as_version=4).cells
     source = "\n".join(cell.source for cell in cells)
     texts = re.findall(r'^(\w+) = """(.*?)"""$', source, re.DOTALL | re.MULTILINE)
     programs.write_text(json.dumps(dict(texts)))
-    command = ["python", "-m", "tests.lab.switches", str(tools / "offcputime-bpfcc"), str(programs)]
+    command = ["python", "-m", "tests.lab.switches", str(bcc_tools / "offcputime-bpfcc"), str(programs)]
 
     def measure():
         done = person.lab("run", "--", *command, timeout=400)
