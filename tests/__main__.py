@@ -172,7 +172,7 @@ def test(group: str, measured: "Coverage | None") -> Result:
         "skipped": outcomes.count("skipped"),
     }
     failures = [
-        f"FAILED {case.get('classname')}::{case.get('name')}: {part.get('message', '')[:80]!r}"
+        f"FAILED {case.get('classname')}::{case.get('name')}: {why(part.get('message', ''))!r}"
         for case in cases
         for part in case
         if part.tag in ("failure", "error")
@@ -181,6 +181,11 @@ def test(group: str, measured: "Coverage | None") -> Result:
         counts["failed"] = 1
         failures.append(f"FAILED {group}: ended with status {status}, see above")
     return Result(group, where, time.monotonic() - start, {name: n for name, n in counts.items() if n}, failures)
+
+
+def why(message: str) -> str:
+    """The beginning and the end of what a failed test says: an error in a notebook names its cause last."""
+    return message if len(message) < 400 else f"{message[:100]} … {message[-300:]}"
 
 
 class Coverage:
