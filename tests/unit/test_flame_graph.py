@@ -3,15 +3,12 @@
 import re
 import time
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
-
-from helpers import plots  # noqa: E402
+from helpers import plots
 
 STACKS = {
     "[unknown in libc.so.6];entry_[k];sync_[k];wait_[k]": 600,
@@ -19,12 +16,6 @@ STACKS = {
     "[unknown in libc.so.6];entry_[k];read_[k]": 250,
     "main;compute": 50,
 }
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

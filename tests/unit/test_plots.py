@@ -4,16 +4,13 @@ import subprocess
 import sys
 import time
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
-
-from helpers import plots  # noqa: E402
-from helpers.draw.values import duration, short  # noqa: E402
+from helpers import plots
+from helpers.draw.values import duration, short
 
 MILLION = 1_000_000
 
@@ -48,12 +45,6 @@ PLOTS = {
     "heatmap of slots": lambda df, **more: plots.heatmap(df, slot="slot", **more),
     "losses": lambda df, **more: plots.losses({"this": df}, **more),
 }
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def draw(ax):
