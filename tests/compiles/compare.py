@@ -113,7 +113,7 @@ def main(file: str, only: str | None = None) -> None:
 
 def unnumbered(outcome: dict) -> dict:
     """Leave out the line numbers of clang's scratch space, where tokens are pasted: they restart after some hundred."""
-    said = re.sub(r"<scratch space>:\d+(:.*)\n +\d+ \|", r"<scratch space>\1\n |", outcome.get("said", ""))
+    said = re.sub(r"<scratch space>:\d+(:.*\n)( +\d+ \|)?", r"<scratch space>\1", outcome.get("said", ""))
     return outcome | {"said": said}
 
 
