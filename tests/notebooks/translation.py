@@ -58,6 +58,7 @@ LITERAL = re.compile(r"""([A-Za-z]*)(\"{3}|'{3}|"|')(.*?)(?<!\\)\2""", re.DOTALL
 NO_WORDS = re.compile(r"</?\w+>|%-?\d*[a-z]+|\{[^{}]*\}|\\n")
 NO_COMMENT = re.compile(r"#!|# Exercise \w+$")  # `exercise` looks for this line
 PLACEHOLDER = re.compile(r"%-?\d*[a-z]+|\{[^{}]*\}")
+INSTEAD = re.compile(r"(?<= or )'[^']*'(?=\})")  # what stands in place of nothing is a word, too: {found or 'nobody'}
 
 
 def markdown(text: str, say: Say) -> str:
@@ -266,7 +267,13 @@ def skeleton(source: str) -> str:
 
     class Strings(ast.NodeTransformer):
         def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
-            return ast.Set(sorted((part for part in node.values if isinstance(part, ast.FormattedValue)), key=ast.dump))
+            parts = [part for part in node.values if isinstance(part, ast.FormattedValue)]
+            for part in parts:
+                if isinstance(part.value, ast.BoolOp):
+                    part.value.values = [
+                        self.visit(value) if isinstance(value, ast.Constant) else value for value in part.value.values
+                    ]
+            return ast.Set(sorted(parts, key=ast.dump))
 
         def visit_Constant(self, node: ast.Constant) -> ast.expr:
             return ast.Set([]) if isinstance(node.value, str) else node
@@ -287,9 +294,13 @@ def untranslated(catalogue: polib.POFile, found: dict[str, list[str]]) -> list[s
         elif entry.fuzzy:
             problems.append(f"{where} is fuzzy: it was {entry.previous_msgid!r}")
         for pattern, what in ((LINK, "links"), (PLACEHOLDER, "placeholders")):
-            if entry and entry.msgstr and Counter(pattern.findall(text)) != Counter(pattern.findall(entry.msgstr)):
+            if entry and entry.msgstr and _found(pattern, text) != _found(pattern, entry.msgstr):
                 problems.append(f"{where} has other {what} in its translation: {entry.msgstr!r}")
     return problems
+
+
+def _found(pattern: re.Pattern[str], text: str) -> Counter[str]:
+    return Counter(pattern.findall(INSTEAD.sub("''", text)))
 
 
 def differences(english: nbformat.NotebookNode, chinese: nbformat.NotebookNode, say: Say) -> list[str]:

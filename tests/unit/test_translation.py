@@ -100,6 +100,7 @@ def test_a_new_text_is_shown_in_english():
     [
         ("{calls} of {total} calls", "{calls} 次调用", "placeholders"),
         ("%d events", "%s 个事件", "placeholders"),
+        ("{found or 'nobody'}", "{right or '没有人'}", "placeholders"),
         ("[map](glossary.md#map)", "[map](glossary.md#table)", "links"),
     ],
 )
@@ -118,6 +119,7 @@ def test_placeholders_and_links_are_kept(english, chinese, what):
         ('check.that(x, "lost "\n           f"{lost}")', 'check.that(x, f"丢了 {lost}")'),
         ("check.that(lost == 'lost', 'lost')", "check.that(lost == 'lost', '丢失')"),
         ('ax.set(title="lost", color="lost")', 'ax.set(title="丢失", color="lost")'),
+        ("print(f\"lost {lost or 'nobody'}\")", "print(f\"丢了 {lost or '没有人'}\")"),
         ("# Exercise 0a\nlost = ...", "# Exercise 0a\nlost = ..."),
         ('%%writefile lost\nprint("lost")', '%%writefile lost\nprint("丢失")'),
         ("!df lost  # lost", "!df lost  # lost"),
@@ -125,7 +127,12 @@ def test_placeholders_and_links_are_kept(english, chinese, what):
     ],
 )
 def test_words_that_a_learner_reads_are_translated_and_no_others(english, chinese):
-    words = {"lost": "丢失", "{lost} lost of {all}": "{all} 个里丢失 {lost} 个", "lost {lost}": "丢了 {lost}"}
+    words = {
+        "lost": "丢失",
+        "{lost} lost of {all}": "{all} 个里丢失 {lost} 个",
+        "lost {lost}": "丢了 {lost}",
+        "lost {lost or 'nobody'}": "丢了 {lost or '没有人'}",
+    }
     assert translate.code(english, lambda text: words.get(text, text)) == chinese
     assert translate.skeleton(english) == translate.skeleton(chinese)
 
@@ -146,6 +153,8 @@ def test_a_long_text_in_code_gets_lines_of_its_own():
         ('run("sync", times=5)', 'run("sync", times=6)'),
         ('print(f"{a}")', 'print(f"{b}")'),
         ('print(f"{a:.1f}")', 'print(f"{a:.2f}")'),
+        ("print(f\"{a or 'b'}\")", "print(f\"{c or 'b'}\")"),
+        ("print(f\"{a['b'] or 'c'}\")", "print(f\"{a['d'] or 'c'}\")"),
         ("%%writefile a\nx", "%%writefile b\nx"),
         ("!df a", "!df b"),
     ],
