@@ -34,7 +34,13 @@ class Frame(NamedTuple):
 
 @styled()
 def flame_graph(
-    df: pd.DataFrame, column: str = "count", *, stack: str = "stack", ax: Axes | None = None, **kwargs: Any
+    df: pd.DataFrame,
+    column: str = "count",
+    *,
+    stack: str = "stack",
+    icicle: bool = False,
+    ax: Axes | None = None,
+    **kwargs: Any,
 ) -> Axes:
     """Draw folded stacks: a box for each function, on top of the one that called it, as wide as what was spent in it.
 
@@ -49,6 +55,7 @@ def flame_graph(
         column: what was spent: times if its name ends in _ns, _us, _ms or _s, or timedeltas; else numbers of events.
         stack: the column of stacks: names from the outermost function inwards, a semicolon between two; the kernel's
             end in _[k], and what has no name is in brackets.
+        icicle: hang them from the ceiling: the outermost on top, and below each what it called.
         ax: where to draw; a new figure when None, as high as the stacks are deep.
         **kwargs: on to the PolyCollection of the boxes.
 
@@ -75,7 +82,8 @@ def flame_graph(
     ours = {"facecolor": [KINDS[_kind(f.name)][0] for f in frames], "edgecolor": "white", "linewidth": 0.4}
     ax.add_collection(PolyCollection(list(corners), **options(PolyCollection, kwargs, **ours)))
     ax.set_xlim(0, total)
-    ax.set_ylim(0, max(rows, 4) + 1.4)  # room for the legend
+    legend = 1.4 if len({_kind(f.name) for f in frames}) > 1 else 0.2  # room for it
+    ax.set_ylim((max(rows, 4), -legend) if icicle else (0, max(rows, 4) + legend))
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     whole = duration(total) if timed else tr("{number:,.0f} samples", number=total)
@@ -85,14 +93,15 @@ def flame_graph(
         title = tr("{whole} in {number:,} stacks, {widest} in the widest", **values)
     finish(ax, title, "x", "", grid="x")
     present = [shown for kind, shown in KINDS.items() if any(_kind(f.name) == kind for f in frames)]
-    ax.legend(
-        handles=[Patch(color=paint, label=label) for paint, label in present],
-        loc="upper right",
-        ncols=3,
-        frameon=False,
-        fontsize=POINTS,
-        borderaxespad=0,
-    )
+    if len(present) > 1:
+        ax.legend(
+            handles=[Patch(color=paint, label=label) for paint, label in present],
+            loc="upper right",
+            ncols=3,
+            frameon=False,
+            fontsize=POINTS,
+            borderaxespad=0,
+        )
     if isinstance(ax.figure, Figure):
         ax.figure.draw_without_rendering()  # it lays the Axes out: then it is known how many letters fit
     named = _write_names(ax, frames, total)
@@ -155,6 +164,14 @@ def _write_names(ax: Axes, frames: list[Frame], total: float) -> int:
             continue
         text = name if len(name) <= room else name[: room - 2] + "…"
         middle = frame.begin + frame.width / 2
-        ax.text(middle, frame.depth + 0.46, text, ha="center", va="center", fontsize=POINTS, clip_on=True)
+        ax.text(
+            middle,
+            frame.depth + (0.54 if ax.yaxis_inverted() else 0.46),
+            text,
+            ha="center",
+            va="center",
+            fontsize=POINTS,
+            clip_on=True,
+        )
         named += 1
     return named

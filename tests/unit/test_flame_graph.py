@@ -63,6 +63,18 @@ def test_boxes_are_as_wide_as_what_was_spent(df):
     assert ax.get_title() == "1 µs in 4 stacks, 60 % in the widest"
 
 
+def test_an_icicle_hangs_from_the_ceiling(df):
+    upright, hanging = plots.flame_graph(df, "off_ns"), plots.flame_graph(df, "off_ns", icicle=True)
+    assert sorted(boxes(hanging)) == sorted(boxes(upright))
+    assert hanging.yaxis_inverted() and not upright.yaxis_inverted()
+    assert sorted(hanging.get_ylim()) == [-1.4, 4] and sorted(upright.get_ylim()) == [0, 5.4]
+
+
+def test_one_kind_of_box_needs_no_legend(df):
+    assert plots.flame_graph(df, "off_ns").get_legend()
+    assert not plots.flame_graph(df[df["stack"] == "main;compute"], "off_ns").get_legend()
+
+
 def test_all_that_is_spent_is_in_the_lowest_row_and_none_twice():
     df = random_stacks(500, 5, 8)
     ax = plots.flame_graph(df)

@@ -87,6 +87,15 @@ def test_kinds_are_colours(df):
     assert len({tuple(colour) for collection in ax.collections for colour in collection.get_facecolor()}) == 2
 
 
+def test_a_legend_of_two_lines_covers_no_bar():
+    kinds = ["a", "b", "c", "d"]
+    df = pd.DataFrame({"start_ns": 0, "end_ns": 1000, "comm": kinds, "kind": kinds})
+    ax = plots.gantt(df, kind="kind")
+    ax.figure.draw_without_rendering()
+    bars = [ax.transData.transform(path.vertices) for bars in ax.collections for path in bars.get_paths()]
+    assert ax.get_legend().get_window_extent().y0 > max(bar[:, 1].max() for bar in bars)
+
+
 def test_the_shortest_bar_is_still_seen(df):
     ax = plots.gantt(df.assign(end_ns=df["start_ns"].where(df["comm"] != "sh", df["end_ns"])))
     solid = ax.collections[0]
