@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import ctypes
 import errno
+import functools
 import gc
 import io
 import os
@@ -41,15 +42,45 @@ def detach_all() -> int:
     if "bcc" not in sys.modules:
         return 0
     kind = sys.modules["bcc"].BPF
+    _note_what_bcc_forgets(kind)
     # Not isinstance(): a weak proxy among them would ask what it stood for, which may be gone.
     alive = [thing for thing in gc.get_objects() if issubclass(type(thing), kind) and thing.module]
     for bpf in alive:
         tables = {id(table): table for table in bpf.tables.values()}
         for table, cpu in [key for key in bpf.perf_buffers if key[0] in tables]:
             del tables[table][cpu]  # BCC does it when the table goes, and stumbles when its map has gone before
+        for fd in _FORGOTTEN.pop(id(bpf), []):
+            os.close(fd)
         bpf.cleanup()
         atexit.unregister(bpf.cleanup)
     return len(alive)
+
+
+_FORGOTTEN: dict[int, list[int]] = {}
+
+
+def _note_what_bcc_forgets(kind: type[Any]) -> None:
+    """Keep the file descriptors of probes that are attached a second time by the same BPF object.
+
+    BCC keeps one for each place, so it forgets the first one, which then stays attached until Python ends.
+
+    Args:
+        kind: the class bcc.BPF, whose methods are changed; once.
+    """
+    for method, fds in (("_add_kprobe_fd", "kprobe_fds"), ("_add_uprobe_fd", "uprobe_fds")):
+        add = getattr(kind, method, None)
+        if add is None or hasattr(add, "__wrapped__"):
+            continue
+
+        def noting(bpf: BPF, *names_and_fd: Any, add: Any = add, fds: str = fds) -> None:
+            known = getattr(bpf, fds)
+            for name in names_and_fd[:-1]:
+                known = known.get(name, {})
+            if isinstance(known, int):
+                _FORGOTTEN.setdefault(id(bpf), []).append(known)
+            add(bpf, *names_and_fd)
+
+        setattr(kind, method, functools.update_wrapper(noting, add))
 
 
 def is_gone(bpf: BPF) -> bool:

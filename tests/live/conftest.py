@@ -14,7 +14,8 @@ from tests.live.probes import SYSCALL, TRACING, fire, kind_of_probe
 if not Path("/dev/virtio-ports/wire").exists():
     collect_ignore = ["test_machine_stress.py"]
     if not Path("/sys/kernel/tracing/kprobe_events").exists():
-        collect_ignore += ["test_functions.py"]  # what kprobes can be put on: where there are kprobes
+        # What kprobes can be put on, and what uprobes leave behind beside them: where there are kprobes.
+        collect_ignore += ["test_functions.py", "test_uprobes.py"]
 
 
 @pytest.fixture(scope="session", autouse=True)
