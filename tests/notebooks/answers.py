@@ -233,6 +233,41 @@ def mended(name, before, after, *more):
     return f"fixed_{name} = {name}" + "".join(f".replace({one!r}, {other!r}, 1)" for one, other in pairs)
 
 
+def written(line, where=""):
+    """Attach a program that adds to `written` by this line when pwrite64 returns, as my_bpf."""
+    return f"""
+detach_all()
+my_bpf = BPF(text='''
+#include <uapi/linux/ptrace.h>
+BPF_HASH(written, u32, u64);
+int on_return(struct pt_regs *ctx) {{
+    u32 pid = bpf_get_current_pid_tgid() >> 32;
+    {line}
+    return 0;
+}}
+''')
+my_bpf.attach_uretprobe(name="c", sym="pwrite64", fn_name="on_return"{where})"""
+
+
+ADDED = " if (n > 0) written.increment(pid, n);"
+AUDIT = """
+detach_all()
+usdt = USDT(pid=audited.pid)
+usdt.enable_probe("audit", "on_audit")
+my_bpf = BPF(text='''
+struct name_t { char name[32]; };
+BPF_HASH(names, struct name_t);
+int on_audit(struct pt_regs *ctx) {
+    struct name_t key = {};
+    u64 address = 0;
+    bpf_usdt_readarg(1, ctx, &address);
+    bpf_probe_read_user_str(&key.name, sizeof(key.name), (void *)address);
+    names.atomic_increment(key);
+    return 0;
+}
+''', usdt_contexts=[usdt])"""
+
+
 # fmt: off
 ANSWERS = {
     "0a": [
@@ -557,6 +592,50 @@ tell = {way: waits(code)["stack"].iloc[0].split(";")[2] for way, code in ways.it
     born = lives.set_index("pid")["fork_ns"][pid]
     children = lives.loc[(lives["parent"] == pid) & (lives["fork_ns"] > born), "pid"]
     return {pid}.union(*(family(lives, child) for child in children))"""),
+    ],
+    "12a": [
+        Wrong("minus one is taken for very many", written("if (PT_REGS_RC(ctx) > 0) written.increment(pid, PT_REGS_RC(ctx));"),
+              "three times 500 bytes to /dev/full"),
+        Wrong("by thread", written("long n = PT_REGS_RC(ctx); pid = bpf_get_current_pid_tgid();" + ADDED), "`written` has 0"),
+        Wrong("counts calls", written("if ((long)PT_REGS_RC(ctx) > 0) written.increment(pid);"), "`written` has 3"),
+        Wrong("in the notebook only", written("long n = PT_REGS_RC(ctx);" + ADDED, ", pid=os.getpid()"), "`written` has 0"),
+        Right("by the whole path, with a check of its own", written("s64 n = PT_REGS_RC(ctx); if (n < 0) return 0;" + ADDED).replace(
+            'name="c"', "name=LIBC")),
+        Right("a larger key, and a sum by hand", written("""
+    u64 zero = 0, *sum = written.lookup_or_try_init(&pid, &zero);
+    long n = PT_REGS_RC(ctx);
+    if (sum && n > 0) lock_xadd(sum, n);""").replace("BPF_HASH(written, u32, u64)", "BPF_HASH(written)").replace("u32 pid", "u64 pid")),
+        Right("where the kernel does it", """
+detach_all()
+my_bpf = BPF(text='''
+BPF_HASH(written, u32, u64);
+TRACEPOINT_PROBE(syscalls, sys_exit_pwrite64) {
+    u32 pid = bpf_get_current_pid_tgid() >> 32;
+    if (args->ret > 0)
+        written.increment(pid, args->ret);
+    return 0;
+}
+''')"""),
+    ],
+    "12b": [
+        Wrong("as words", "deepest = '64'", "should be a whole number"),
+        Wrong("one too many", "deepest = 65", "At depth 65, returns are missed"),
+        Wrong("where Python gives up", "deepest = 1000", "try less"),
+        Right("known", "deepest = 64"),
+        Right("by halves", """
+low, high = 1, 128
+while high - low > 1:
+    middle = (low + high) // 2
+    low, high = (low, middle) if missed(middle) else (middle, high)
+deepest = low"""),
+    ],
+    "12c": [
+        Wrong("the wrong process", AUDIT.replace("audited.pid", "os.getpid()"), "has 0 more of `os.listdir`"),
+        Wrong("another name", AUDIT.replace("char name[32]", "char text[32]").replace("key.name", "key.text"), "a field `name`"),
+        Wrong("counts twice", AUDIT.replace("names.atomic", "names.increment(key); names.atomic"), "has 6 more of `os.listdir`"),
+        Right("by itself", AUDIT),
+        Right("with the provider's name, and a longer field", AUDIT.replace('"audit"', '"python:audit"').replace("[32]", "[64]")),
+        Right("not atomic", AUDIT.replace("atomic_increment(key)", "increment(key, 1)")),
     ],
 }
 # fmt: on

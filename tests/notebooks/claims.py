@@ -215,6 +215,43 @@ assert [number for number, is_package in zip(where, package) if is_package] == [
     "11-52": "assert few['value'].sum() == off['value'].sum() and any('EEXIST' in why for why in few.attrs['missing'])",
     "11-58": "by = ours.set_index('comm'); assert sorted(ours['comm']) == ['find', 'sh', 'sort', 'tail'] "
     "and by.loc[['find', 'sort', 'tail'], 'exec_ns'].max() < by['exit_ns'].min() == by.loc['find', 'exit_ns']",
+    # 12: who is told what; a breakpoint while it is attached; and the time of a sale is in COMMIT.
+    "12-14": "sql = df['sql'].astype(str).str.strip().tolist(); assert sql.count('BEGIN') == sql.count('COMMIT') == 3 "
+    "and [sum(one.startswith(word) for one in sql) for word in ('CREATE', 'SELECT', 'INSERT')] == [1, 2, 1]",
+    "12-16": "seen = _; assert seen['ann'] == seen['bob'] == 21 and seen['the notebook'] >= 1",
+    "12-18": "assert len(df) == 21 and set(df['pid']) == {ann.pid} and events.lost == 0",
+    "12-22": "assert before == after != attached == 'cc' + before[2:]; first = offered[b'sqlite3_step']; "
+    "assert Path(SQLITE).read_bytes()[first : first + 4].hex(' ') == before",
+    "12-26": "assert 'sqlite3_prepare_v2' in _ and not functions(b'^syncJournal$')",
+    "12-32": "assert by_sql['calls'].to_dict() == {'BEGIN': 50, 'COMMIT': 50, "
+    "'INSERT INTO sale (what) VALUES (\\'tea\\')': 50} and by_sql['total_ms'].idxmax() == 'COMMIT'",
+    "12-33": "assert 0.5 < share < 1 and set(df['result']) == {sqlite3.SQLITE_DONE} and events.lost == 0",
+    # A call inside itself hides the outer one three times of four, unless the key tells them apart.
+    "12-37": "assert len(outer_steps(steps)) == 1",
+    "12-39": "assert len(found) == 4 and not found['took_ns'].isna().any()",
+    # The floors lie within each other, by one clock, and the journal is removed when all has been flushed.
+    "12-46": """assert events.lost == 0
+times = {what: part.sort_values("start_ns")[["start_ns", "end_ns"]].to_numpy() for what, part in commit.groupby("what")}
+assert {what: len(times[what]) for what in (1, 3, 4, 5)} == {1: 1, 3: 4, 4: 1, 5: 4}
+assert (times[3][:, 0] < times[5][:, 0]).all() and (times[5][:, 1] < times[3][:, 1]).all()
+assert times[3][-1, 1] < times[4][0, 0] and len(times[2]) >= 3 and len(times[8]) >= 4 and len(times[6]) >= 3""",
+    "12-49": "assert 0 < disk < whole and 0.3 * whole < flushing < whole",
+    # Every probe counts every call, and a uprobe costs several times what a probe in the kernel does.
+    "12-54": "assert (rounds.query('probe != \"none\"')['runs'] == 1000).all(); "
+    "extra = costs.median() - costs['none'].median(); assert min(extra['uprobe'], extra['uretprobe']) "
+    "> 3 * max(extra['kprobe'], extra['kretprobe'], extra['tracepoint'], 0)",
+    "12-57": "assert {'python:gc__start', 'python:gc__done', 'python:audit', 'python:import__find__load__start', "
+    "'python:import__find__load__done'} <= set(_['probe']) and all(note.semaphore for note in notes)",
+    # Of 120,000 objects hardly one is garbage; and without the collector, it is never called.
+    "12-66": "assert len(df) > 10 and {0, 1} <= set(df['generation']) and df['found'].sum() < 1200 "
+    "and 0 < df['ms'].sum() / 1e3 < seconds",
+    "12-67": "assert len(without) == 0",
+    "12-70": "assert df['done'].tolist().count(0) == df['done'].tolist().count(1) > 20 and events.lost == 0 "
+    "and [df['name'].iloc[place] for place in (0, -1)] == ['http.server'] * 2",
+    "12-72": "own, ends = folded(df), df['time_ns'].iloc[[0, -1]].astype(int); "
+    "assert own['self_ns'].sum() == ends.iloc[1] - ends.iloc[0] and own['stack'].str.startswith('http.server').all()",
+    "12-82": "assert _ == missed(64) == 0 < missed(65)",
+    "12-94": "assert code_of(os.getpid(), b'sqlite3_step') == before",
 }
 
 

@@ -26,6 +26,7 @@ SERIES = [
     "09_what_the_verifier_refuses",
     "10_count_in_the_kernel",
     "11_where_does_it_wait",
+    "12_inside_a_program",
 ]
 
 
