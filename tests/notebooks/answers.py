@@ -621,7 +621,7 @@ TRACEPOINT_PROBE(syscalls, sys_exit_pwrite64) {
         Wrong("as words", "deepest = '64'", "should be a whole number"),
         Wrong("one too many", "deepest = 65", "At depth 65, returns are missed"),
         Wrong("where Python gives up", "deepest = 1000", "try less"),
-        Right("known", "deepest = 64"),
+        Right("a NumPy integer", "import numpy as np\ndeepest = np.int64(64)"),
         Right("by halves", """
 low, high = 1, 128
 while high - low > 1:
