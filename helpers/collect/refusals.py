@@ -114,9 +114,11 @@ def _ask_clang(frame: dict[str, Any], printed: str | None) -> Refused | None:
 
 
 def _ask_kernel(frame: dict[str, Any], error: BaseException) -> Refused | None:
+    from bcc.libbcc import lib
+
     bpf, name = frame["self"], frame["func_name"]
-    if not bpf.module or name in bpf.funcs:
-        return None
+    if not bpf.module or name in bpf.funcs or not lib.bpf_function_start(bpf.module, name):
+        return None  # cleaned up, let in, or no function of that name
     with captured():  # BCC's library prints the log each time
         program = _Program(bpf, name, frame)
         gave_up = next((n for n in (errno.E2BIG, errno.EFAULT) if str(error).endswith(os.strerror(n))), 0)

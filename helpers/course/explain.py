@@ -182,7 +182,7 @@ class explain:
         rows = text.expandtabs(4).splitlines()
         if found := re.search(r"in function (\w+) .*: (.*BPF stack limit[^.]*)", said):
             self.kind, self.said = "stack", found[2]
-            self.words = f"The variables of `{found[1]}` need more than the 512 bytes of stack that a program has"
+            self.words = f"The variables of `{found[1]}` do not fit into the 512 bytes of stack that a program has"
             self.instead = OFF_THE_STACK
             return
         self.kind, self.words = "clang", "clang could not compile this program"

@@ -255,7 +255,7 @@ def _loop(log: Log, said: str, function: str, program_type: int | None) -> Verdi
         "loop",
         words,
         tuple(Note(head, "this loop") for head in heads if head),
-        "Bound it by a constant, `for (int i = 0; i < 64; i++) { … }`, and leave it early with `break`.",
+        "Bound it by a small constant, `for (int i = 0; i < 64; i++) { … }`, and leave it early with `break`.",
     )
 
 

@@ -114,6 +114,13 @@ def test_the_last_refusal(monkeypatch):
     assert explain().kind == "null"
 
 
+def test_a_function_that_is_not_there_has_not_been_refused():
+    from bcc import BPF
+
+    with pytest.raises(Exception, match="Unknown program"), explain():
+        BPF(text=b"int nothing(void *ctx) { return 0; }").load_func(b"something", BPF.KPROBE)
+
+
 def test_a_refusal_whose_object_was_cleaned_up():
     from bcc import BPF
 

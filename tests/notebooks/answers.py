@@ -459,11 +459,14 @@ flagged = load(text.replace("data.got", "data.flags = PT_REGS_PARM3(&theirs); da
         Wrong("decided before it is forgotten",
               failing("return leave(&data, args->ret);", "return args->ret < 0 ? leave(&data, args->ret) : 0;"),
               "left its entry in the map `running`."),
+        Wrong("one kind of failure", failing("if (events.", "if (ret == -2 && events."), "failed, as `/etc/hostname` is no folder"),
         Right("in one condition", failing("if (events.", "if (ret < 0 && events.")),
         Right("decided in front", failing(
             "    data->time_ns", "    if (ret >= 0)\n        running.delete(&tid);\n    if (ret >= 0)\n        return 0;\n    data->time_ns")),
     ],
     "8d": [
+        Wrong("signals that arrive", kills("TRACEPOINT_PROBE(signal, signal_generate)", f"{CALLER}, args->pid, args->sig"),
+              "fresh calls by sender and a second thread"),
         Wrong("the wrong way round", kills(KILL_POINT, f"{CALLER}, args->sig, args->pid"), "The calls were aimed at process "),
         Wrong("the thread", kills(KILL_POINT, "bpf_get_current_pid_tgid(), args->pid, args->sig"), "`pid` should be the process"),
         Wrong("the call's number", kills(KILL_POINT, f"{CALLER}, args->pid, args->__syscall_nr"), "but `signal` is {62}"),
@@ -484,8 +487,11 @@ flagged = load(text.replace("data.got", "data.flags = PT_REGS_PARM3(&theirs); da
                                    "else events.ringbuf_submit", CHECKED), "gave no events"),
         Wrong("kept", mended("sending", "events.ringbuf_submit(data, 0);", "", CHECKED), "neither submits nor discards"),
         Wrong("no time", mended("sending", "bpf_ktime_get_ns()", "0", CHECKED), "not the time of these calls"),
+        Wrong("a time to come", mended("sending", "bpf_ktime_get_ns()", "1ULL << 62", CHECKED), "not the time of these calls"),
         Wrong("the thread", mended("sending", " >> 32", " + 1", CHECKED), "not the process that called"),
         Wrong("does not compile", mended("sending", "u32 pid", "pid_t", CHECKED), "clang could not compile"),
+        Wrong("another name in C", mended("sending", "on_sync", "on_call", CHECKED), "the function `on_sync`"),
+        Right("one more column", mended("sending", "u32 pid;", "u32 pid; u32 cpu;", CHECKED)),
         Right("compared with 0", mended("sending", "data->time", "if (data == 0) { return 0; }\n    data->time")),
         Right("all inside an if", mended("sending", "data->time", "if (data) {\n data->time", ("    return", "    }\n    return"))),
         Right("no reservation", "fixed_sending = '\\n'.join(['BPF_RINGBUF_OUTPUT(events, 8);', "
@@ -496,10 +502,12 @@ flagged = load(text.replace("data.got", "data.flags = PT_REGS_PARM3(&theirs); da
     "9b": [
         Wrong("as it was", "fixed_parents = parents", "still refused"),
         Wrong("nothing copied", mended("parents", COPY, ""), "your program says ''"),
+        Wrong("a constant", mended("parents", COPY, '__builtin_memcpy(data.parent, "python", 7);'), "your program says 'python'"),
         Wrong("the grandparent", mended("parents", COPY, READ.replace("parent->comm", "parent->real_parent->comm")), "your program says"),
         Wrong("its own name", mended("parents", COPY, READ.replace("parent->comm", "task->comm")), "your program says 'sync'"),
         Wrong("user space's helper", mended("parents", COPY, READ.replace("_kernel", "_user")), "your program says ''"),
         Right("as text", mended("parents", COPY, READ.replace("_kernel", "_kernel_str"))),
+        Right("the old helper", mended("parents", COPY, READ.replace("_kernel", ""))),
         Right("in one go", mended("parents", COPY, READ.replace("parent->comm", "task->real_parent->comm"))),
         Right("its address", mended("parents", COPY, READ.replace("parent->comm", "&parent->comm"))),
         Right("the whole number", mended("parents", COPY, READ.replace("sizeof(data.parent)", "16"))),
@@ -509,6 +517,7 @@ flagged = load(text.replace("data.got", "data.flags = PT_REGS_PARM3(&theirs); da
         Wrong("one less", "largest = 495", "so does one more"),
         Wrong("text", "largest = '496'", "a number of bytes"),
         Right("calculated", "largest = 62 * 8"),
+        Right("NumPy's integer", "import numpy as np\nlargest = np.int64(496)"),
     ],
     "10a": [
         Wrong("always the first CPU", by_cpu("key.cpu = 0"), "`two` stayed on CPU 1, but `cpu` is {0}."),
@@ -525,9 +534,10 @@ flagged = load(text.replace("data.got", "data.flags = PT_REGS_PARM3(&theirs); da
         Wrong("slots of a hundred bytes", in_slots("args->count / 100"), "gave no counts."),
         Wrong("one slot too far", in_slots("bpf_log2l(args->count) + 1"), "gave no counts."),
         Wrong("the wrong argument", in_slots("bpf_log2l(args->fd)"), "gave no counts."),
+        Wrong("what was written", in_slots("bpf_log2l(args->ret)").replace("enter", "exit"), "gave no counts."),
         Right("not atomic", in_slots("bpf_log2l(args->count)", "increment")),
         Right("a hash", in_slots("bpf_log2l(args->count)").replace("HISTOGRAM(sizes)", "HASH(sizes, u32, u64)")),
-        Right("its own arithmetic", in_slots("__builtin_clzll(1) + 1 - __builtin_clzll(args->count | 1)")),
+        Right("its own arithmetic", in_slots("({ u32 n = 1; for (u64 size = args->count; size > 1 && n < 64; size >>= 1) n++; n; })")),
         Right("a kernel probe", """detach_all()
 my_bpf = BPF(text='''
 #include <uapi/linux/ptrace.h>
@@ -543,6 +553,7 @@ my_bpf.attach_kprobe(event=my_bpf.get_syscall_fnname("write"), fn_name="syscall_
         Wrong("for all sales together", REQUESTS + "wal = counted.to_dict()", "With `data` something is not right"),
         Wrong("the old journal", REQUESTS.replace("WAL", "DELETE") + "wal = (counted / 201).to_dict()", "is not right"),
         Wrong("two of three", "wal = {'data': 1, 'flush': 1}", "Each of the three kinds needs a number."),
+        Wrong("not a number", "wal = dict.fromkeys(['data', 'metadata', 'flush'], float('nan'))", "With `data` something is not right"),
         Right("more sales, not rounded", REQUESTS.replace("200", "300") + "wal = (counted / 301).to_dict()"),
         Right("a Series", REQUESTS + "wal = counted / 200"),
     ],
@@ -561,6 +572,9 @@ def spent_in(folded, function):
     return folded[through].iloc[:, -1].sum()"""),
         Right("in a loop", """def spent_in(folded, function):
     return sum(row[-1] for row in folded.itertuples(index=False) if function + "_[k]" in row[0].split(";"))"""),
+        Right("in the frame itself", """def spent_in(folded, function):
+    folded["stack"] = [function + "_[k]" in stack.split(";") for stack in folded["stack"]]
+    return folded[folded["stack"]].iloc[:, -1].sum()"""),
     ],
     "11b": [
         Wrong("a list", "tell = ['do_nanosleep', 'vfs_read', 'do_wait']", "`tell` should be a dict"),
@@ -582,6 +596,13 @@ tell = {way: waits(code)["stack"].iloc[0].split(";")[2] for way, code in ways.it
         found |= set(lives.loc[lives["parent"].isin(found), "pid"])
     return found""", "the family of 9 is"),
         Wrong("a list", "def family(lives, pid):\n    return [pid]", "`family` should return a set"),
+        Wrong("younger than the first only", """def family(lives, pid):
+    young = lives[lives["fork_ns"] > lives.set_index("pid")["fork_ns"][pid]]
+    found, size = {pid}, 0
+    while len(found) > size:
+        size = len(found)
+        found |= set(young.loc[young["parent"].isin(found), "pid"])
+    return found""", "the family of 9 is"),
         Wrong("as the rows come", """def family(lives, pid):
     found = {pid}
     for life in lives.itertuples():
@@ -589,6 +610,10 @@ tell = {way: waits(code)["stack"].iloc[0].split(";")[2] for way, code in ways.it
             found.add(life.pid)
     return found""", "the family of 9 is"),
         Right("calls itself", """def family(lives, pid):
+    born = lives.set_index("pid")["fork_ns"][pid]
+    children = lives.loc[(lives["parent"] == pid) & (lives["fork_ns"] > born), "pid"]
+    return frozenset({pid}).union(*(family(lives, child) for child in children))"""),
+        Right("calls itself, and gives a set", """def family(lives, pid):
     born = lives.set_index("pid")["fork_ns"][pid]
     children = lives.loc[(lives["parent"] == pid) & (lives["fork_ns"] > born), "pid"]
     return {pid}.union(*(family(lives, child) for child in children))"""),
