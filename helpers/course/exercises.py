@@ -130,6 +130,16 @@ class exercise:
             tr("The frame should have {rows} rows, but it has {found}.", rows=rows, found=len(df)),
         )
 
+    def is_program(self, bpf: "BPF") -> None:
+        """Check for a BPF object that is still there: nobody has cleaned it up."""
+        from bcc import BPF
+
+        from helpers.collect.bcc_internals import is_gone
+
+        what = _a(bpf)
+        self.that(isinstance(bpf, BPF), tr("This should be what `BPF(text=…)` returns, but it is {what}.", what=what))
+        self.that(not is_gone(bpf), tr("This BPF object has been cleaned up: run the cell with your answer again."))
+
     def is_plot(self, ax: "Axes") -> None:
         """Check for an Axes with something drawn in it, a title, and a label on each axis."""
         from matplotlib.axes import Axes
@@ -162,7 +172,7 @@ class exercise:
         from helpers import PerfOutput, RingBuffer
         from helpers.collect.bcc_internals import PERF_EVENT_ARRAY, RINGBUF, find_table, map_type
 
-        self._is_alive(bpf)
+        self.is_program(bpf)
         found = find_table(bpf, table)
         self.that(found is not None, tr("The program has no table `{table}`.", table=table))
         collectors: dict[int | None, Any] = {PERF_EVENT_ARRAY: PerfOutput, RINGBUF: RingBuffer}
@@ -193,7 +203,7 @@ class exercise:
         """
         from helpers import TracePipe
 
-        self._is_alive(bpf)
+        self.is_program(bpf)
         with TracePipe() as lines:
             self._make_calls(by)
         df = lines.to_dataframe()
@@ -289,15 +299,6 @@ class exercise:
         begin, end = calls["time_ns"].min() + offset - TICK_NS, (calls["time_ns"] + calls["took_ns"]).max() + offset
         files = [path for path in Path(folder).rglob("*") if path.is_file()]
         return [path for path in files if begin <= path.stat().st_mtime_ns <= end]
-
-    def _is_alive(self, bpf: "BPF") -> None:
-        from bcc import BPF
-
-        from helpers.collect.bcc_internals import is_gone
-
-        what = _a(bpf)
-        self.that(isinstance(bpf, BPF), tr("This should be what `BPF(text=…)` returns, but it is {what}.", what=what))
-        self.that(not is_gone(bpf), tr("This BPF object has been cleaned up: run the cell with your answer again."))
 
     def _make_calls(self, by: Callable[[int], Calls] | None) -> None:
         self.made = (by or run_sync)(random.randint(3, 7))

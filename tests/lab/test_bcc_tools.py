@@ -1,4 +1,7 @@
-"""What notebook 10 counts, beside BCC's own bitehist and biolatency (Debian's bpfcc-tools): one workload and kernel."""
+"""What notebook 10 counts, beside BCC's own bitehist and biolatency (Debian's bpfcc-tools): one workload and kernel.
+
+Not beside its vfsreadlat: that times `vfs_read`, and no notebook does.
+"""
 
 import json
 import os

@@ -433,6 +433,7 @@ points = my.plot.scatter("s", "ms", title="Next to the writer")"""),
         Right("another name", sold(file="/var/tmp/tea.sqlite", mode="wal")),
     ],
     "8a": [
+        Wrong("a text", "flagged = by_prefix", "This should be what `BPF(text=…)` returns"),
         Wrong("the fourth argument", FLAGS.replace("ARGUMENTS", "int mode, int flags"), "A file was opened with the flags"),
         Wrong("the kernel's own registers", FLAGS.replace("ARGUMENTS", "int flags").replace("by_prefix", "obvious").replace(
             "syscall__open", "on_open"), "One file was opened, but 0 rows have its path."),
@@ -453,6 +454,7 @@ flagged = load(text.replace("data.got", "data.flags = PT_REGS_PARM3(&theirs); da
         Right("reserved, for the longest path", RESERVING),
     ],
     "8c": [
+        Wrong("cleaned up", failing("if (events.", "if (ret < 0 && events.") + "\ndetach_all()", "has been cleaned up"),
         Wrong("everything", "detach_all()\nfailing = BPF(text=looking)", "The program also sends calls that did not fail."),
         Wrong("what did not fail", failing("if (events.", "if (ret >= 0 && events."), "but the program sent neither."),
         Wrong("open only", failing("if (events.", "if (ret < 0 && data->call[0] == 'o' && events."), "sent open."),
@@ -520,6 +522,7 @@ flagged = load(text.replace("data.got", "data.flags = PT_REGS_PARM3(&theirs); da
         Right("NumPy's integer", "import numpy as np\nlargest = np.int64(496)"),
     ],
     "10a": [
+        Wrong("a text", "my_bpf = counting", "This should be what `BPF(text=…)` returns"),
         Wrong("always the first CPU", by_cpu("key.cpu = 0"), "`two` stayed on CPU 1, but `cpu` is {0}."),
         Wrong("instead of the name", by_cpu(CPU, "u32 pid; u32 cpu;", ""), "The frame has no column `comm`;"),
         Wrong("counts twice", by_cpu(CPU + "; calls.increment(key)"), "Is an older program still attached?"),
@@ -552,6 +555,7 @@ my_bpf.attach_kprobe(event=my_bpf.get_syscall_fnname("write"), fn_name="syscall_
     "10c": [
         Wrong("for all sales together", REQUESTS + "wal = counted.to_dict()", "With `data` something is not right"),
         Wrong("the old journal", REQUESTS.replace("WAL", "DELETE") + "wal = (counted / 201).to_dict()", "is not right"),
+        Wrong("one number for all", "wal = 5", "Each of the three kinds needs a number."),
         Wrong("two of three", "wal = {'data': 1, 'flush': 1}", "Each of the three kinds needs a number."),
         Wrong("not a number", "wal = dict.fromkeys(['data', 'metadata', 'flush'], float('nan'))", "With `data` something is not right"),
         Right("more sales, not rounded", REQUESTS.replace("200", "300") + "wal = (counted / 301).to_dict()"),

@@ -120,7 +120,9 @@ CLAIMS = {
     "08-14": "assert len(_) >= 3 and _.str.startswith('0xff').all()",
     "08-16": "right = _.drop(columns='pid').astype({'path': str}); "
     "assert set(right['folder']) == {-100} and right['path'].iloc[-1] == '/etc/hostname'",
-    "08-18": "assert right.equals(_.drop(columns='pid').astype({'path': str}))",
+    "08-18": "assert right.equals(_.drop(columns='pid').astype({'path': str})); "
+    "fourth = by_hand.replace('PT_REGS_PARM1(&theirs)', 'PT_REGS_PARM4_SYSCALL(&theirs)'); "
+    "assert 0o666 in set(watch(load(fourth), 'touch', '/var/tmp/fourth')['folder'])",
     "08-22": "assert right.equals(_.drop(columns='pid').astype({'path': str}))",
     "08-24": "assert set(_['got']) == {-34} and set(_['path']) == {''} and errno.errorcode[34] == 'ERANGE'",
     # What nobody has touched is not in memory, until the kernel has fetched it; a full field is full.
