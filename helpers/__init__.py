@@ -39,6 +39,8 @@ course: what only a lesson needs
     c_lines         from the log's lines of C to those of the learner
     workloads       `run`, `run_sync`, `start`: processes that make system calls
     child           such a process: forked, under its name, on its CPU, at its rate
+    cable           `cable`: two computers and a cable between them, gone after the block whatever happens
+    packets         `udp_frame`, `transmit`, `attach_tc`: packets by the million, and programs in their way
 lab: where a notebook's Python runs, this machine or a small virtual machine; see `helpers.lab`
     machine         `report`: what this machine can trace
     image, template, vm     what the virtual machine is made of, the frozen machine, and one of its copies
@@ -73,6 +75,10 @@ _HOME = {
     "run_sync": "course.workloads",
     "start": "course.workloads",
     "sync_from_everywhere": "course.workloads",
+    "cable": "course.cable",
+    "attach_tc": "course.packets",
+    "transmit": "course.packets",
+    "udp_frame": "course.packets",
     "report": "lab.machine",
 }
 

@@ -184,6 +184,22 @@ MUTATIONS = [
         "unit", "tests/unit/test_collector.py::test_a_collection_in_another_thread_does_not_take_the_stop_of_this_one",
     ),
     Mutation(
+        "helpers/collect/interrupts.py", "            handler._codes |= self._codes", "            pass",
+        "unit", "tests/unit/test_collector.py::test_a_block_within_another_defers_its_own_stop",
+    ),
+    Mutation(
+        "helpers/course/cable.py", "            with before:\n                _go_to(before)", "            with before:\n                pass",
+        "host", "tests/live/test_cable.py::test_it_is_gone_after_an_error",
+    ),
+    Mutation(
+        "helpers/course/cable.py", "with end:  # before there is an interface", "with one:",
+        "host", "tests/live/test_cable.py::test_nobody_speaks_unasked",
+    ),
+    Mutation(
+        "helpers/course/packets.py", "flags=LIVE_FRAMES", "flags=0",
+        "host", "tests/live/test_cable.py::test_a_million_packets_are_all_accounted_for",
+    ),
+    Mutation(
         "helpers/collect/perf_output.py", "        self._tail.value = head\n", "",
         "host", "tests/live/test_collectors.py::test_many_events_none_lost",
     ),

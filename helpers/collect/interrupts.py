@@ -24,6 +24,8 @@ class DeferredInterrupt:
     def __init__(self, *functions: Callable[..., Any]) -> None:
         self._codes = {function.__code__ for function in functions}
         handler = signal.getsignal(signal.SIGINT)
+        if isinstance(handler, DeferredInterrupt):
+            handler._codes |= self._codes  # it stands in for this one, too, in a block within its own
         self._before: Any = handler._before if isinstance(handler, DeferredInterrupt) else handler
         if handler is self._before and callable(handler) and _in_main_thread():
             signal.signal(signal.SIGINT, self)

@@ -205,6 +205,19 @@ TRACEPOINT_PROBE(syscalls, sys_enter_write) {{ sizes.{increment}({slot}); return
 ''')"""
 
 
+def dropping(when, count="dropped.atomic_increment(0)", before=""):
+    """A program of XDP that drops a packet `when` (C text), as my_bpf; nowhere attached yet."""
+    return f"""my_bpf = BPF(text='''
+BPF_ARRAY(dropped, u64, 1);
+int on_packet(struct xdp_md *ctx) {{{before}
+    if (!({when}))
+        return XDP_PASS;
+    {count};
+    return XDP_DROP;
+}}
+''')"""
+
+
 def dropped(count, kind="BPF_ARRAY"):
     return DROPPED.replace("BPF_ARRAY(dropped", f"{kind}(dropped").replace("COUNT", count)
 
@@ -665,6 +678,75 @@ deepest = low"""),
         Right("by itself", AUDIT),
         Right("with the provider's name, and a longer field", AUDIT.replace('"audit"', '"python:audit"').replace("[32]", "[64]")),
         Right("not atomic", AUDIT.replace("atomic_increment(key)", "increment(key, 1)")),
+    "13a": [
+        Wrong("of one struct, the first and the last", """def established_ms(changes):
+    rows = changes[changes["after"] == "ESTABLISHED"].groupby("socket")["time_ns"].min()
+    return ((changes.groupby("socket")["time_ns"].max() - rows) / 1e6).tolist()""", "yours says"),
+        Wrong("with what is still open", """def established_ms(changes):
+    until = changes.groupby("socket")["time_ns"].shift(-1).fillna(changes["time_ns"].max())
+    return ((until - changes["time_ns"])[changes["after"] == "ESTABLISHED"] / 1e6).tolist()""", "yours says"),
+        Wrong("in ns", """def established_ms(changes):
+    until = changes.groupby("socket")["time_ns"].shift(-1)
+    return (until - changes["time_ns"])[changes["after"] == "ESTABLISHED"].dropna().tolist()""", "yours says [5000000.0"),
+        Right("in a loop", """def established_ms(changes):
+    since, found = {}, []
+    for row in changes.itertuples():
+        if row.socket in since:
+            found.append((row.time_ns - since.pop(row.socket)) / 1e6)
+        if row.after == "ESTABLISHED":
+            since[row.socket] = row.time_ns
+    return found"""),
+        Right("a Series", """def established_ms(changes):
+    times = changes.groupby("socket")["time_ns"]
+    return ((times.shift(-1) - changes["time_ns"]) / 1e6)[changes["after"] == "ESTABLISHED"].dropna()"""),
+    ],
+    "13b": [
+        Wrong("as it was", "my_ask = ask", "the wait is still there"),
+        Wrong("the body only", "def my_ask(shop):\n    shop.sendall(b'b' * 100)\n    shop.recv(100)", "The shop answers when"),
+        Wrong("three small writes", "def my_ask(shop):\n    for size in (20, 50, 50):\n        shop.sendall(bytes(size))\n"
+              "    shop.recv(100)", "the wait is still there"),
+        Wrong("twice as much", "def my_ask(shop):\n    shop.sendall(b'b' * 240)\n    shop.recv(4, socket.MSG_WAITALL)", "it got 4800"),
+        Right("two parts at once", "def my_ask(shop):\n    shop.sendmsg([b'h' * 20, b'b' * 100])\n    shop.recv(100)"),
+        Right("more is to come", "def my_ask(shop):\n    shop.send(b'h' * 20, socket.MSG_MORE)\n    shop.sendall(b'b' * 100)\n"
+              "    shop.recv(100)"),
+        Right("a cork", """def my_ask(shop):
+    shop.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    shop.sendall(b"h" * 20)
+    shop.sendall(b"b" * 100)
+    shop.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+    shop.recv(100)"""),
+        Right("a file with a buffer", """def my_ask(shop):
+    with shop.makefile("wb") as file:
+        file.write(b"h" * 20)
+        file.write(b"b" * 100)
+    shop.recv(100)"""),
+    ],
+    "13c": [
+        Wrong("all of them", dropping("1"), "does it drop all of them?"),
+        Wrong("none of them", dropping("0"), "42 bytes of headers"),
+        Wrong("one byte too early", dropping("ctx->data_end - ctx->data >= 142"), "42 bytes of headers"),
+        Wrong("uncounted", dropping("ctx->data_end - ctx->data > 142", count=""), "`dropped` grew by 0"),
+        Wrong("counts what it lets pass", dropping("ctx->data_end - ctx->data > 142", count="").replace(
+            "return XDP_PASS", "{ dropped.atomic_increment(0); return XDP_PASS; }"), "`dropped` grew by"),
+        Right("by the end", dropping("(void *)(long)ctx->data + 142 < (void *)(long)ctx->data_end")),
+        Right("by UDP's own length", dropping("ntohs(packet->length) > 108", before="""
+    struct packet_t { u8 before[38]; u16 length, sum; } *packet = (void *)(long)ctx->data;
+    if ((void *)(packet + 1) > (void *)(long)ctx->data_end)
+        return XDP_PASS;""")),
+        Right("for each CPU", dropping("ctx->data_end - ctx->data > 142", count="dropped.increment(0)").replace(
+            "BPF_ARRAY", "BPF_PERCPU_ARRAY")),
+    ],
+    "13d": [
+        Wrong("the IP packet's length", "largest = 1500", "1500 bytes are sent in 2 packets."),
+        Wrong("one more", "largest = 1473", "1473 bytes are sent in 2 packets."),
+        Wrong("one less", "largest = 1471", "1471 bytes fit into one packet, but 1472 do, too."),
+        Wrong("text", "largest = '1472'", "should be a number of bytes"),
+        Right("calculated", "largest = 1500 - 20 - 8"),
+        Right("by halves", """low, high = 1400, 1500
+while high - low > 1:
+    middle = (low + high) // 2
+    low, high = (middle, high) if packets_for([middle]) == [2] else (low, middle)
+largest = low"""),
     ],
 }
 # fmt: on

@@ -254,6 +254,33 @@ assert times[3][-1, 1] < times[4][0, 0] and len(times[2]) >= 3 and len(times[8])
     "assert own['self_ns'].sum() == ends.iloc[1] - ends.iloc[0] and own['stack'].str.startswith('http.server').all()",
     "12-82": "assert _ == missed(64) == 0 < missed(65)",
     "12-94": "assert code_of(os.getpid(), b'sqlite3_step') == before",
+    # 13: two sockets to a connection, whose structs are used again; the first close is the shop's.
+    "13-06": "assert STATES[1] == 'ESTABLISHED' and STATES[10] == 'LISTEN' and len(STATES) >= 12",
+    "13-14": "assert events.lost == 0 and df['socket'].nunique() <= 6 and set(df['address']) == {'127.0.0.1'}",
+    "13-16": "assert len(lives) == 6 and (lives['life_ms'] > 25).all() and dict(lives['states'].value_counts()) == {"
+    "'SYN_SENT → ESTABLISHED → CLOSE_WAIT → LAST_ACK → CLOSE': 3, "
+    "'SYN_RECV → ESTABLISHED → FIN_WAIT1 → FIN_WAIT2 → CLOSE': 3}",
+    "13-18": "assert sorted(df['who'].unique()) == [f'{who} {n}' for who in ('customer', 'shop') for n in (1, 2, 3)]",
+    "13-20": "acts = df.groupby('after')['comm'].unique(); assert 'customer' in _['SYN_RECV', 'ESTABLISHED'] "
+    "and list(acts['SYN_SENT']) == ['customer'] and list(acts['FIN_WAIT1']) == ['shop']",
+    # The body waits for the acknowledgement of the head, for 40 ms; the first order does not, nor any with TCP_NODELAY.
+    "13-27b": "assert len(took(plain)) == 50 and took(plain)['took_ns'].median() > 38e6",
+    "13-29": "ms = (tenth['time_ns'] - heads.iloc[9]) / 1e6; body = ms[tenth['size'] == 100].iloc[0]; "
+    "ack = ms[(tenth['to'] == 'client') & (tenth['size'] == 0)].iloc[0]; assert 38 < ack <= body < ack + 30",
+    "13-31b": "assert 45 <= slow <= ran_out() - before <= slow + 2",
+    "13-33": "assert len(took(quick)) == 50 and took(quick)['took_ns'].median() < 20e6 "
+    "and (took(quick)['took_ns'] > 38e6).sum() < 5",
+    # All packets of a socket are seen, on the CPU that sent them, and a million through XDP are all accounted for.
+    "13-44b": "seen = ports.set_index('key').filter(like='value'); "
+    "assert list(seen.loc[[7, 9]].sum(axis=1)) == [600, 400] and seen.to_numpy().sum() == 1000 "
+    "and seen.loc[7].iloc[0] > 500 and seen.loc[9].iloc[-1] > 300",
+    "13-46": "assert frame[23] == 17 and frame.endswith(b'tea') and len(frame) == 45",
+    "13-53": "assert received + dropped + lost == sent == 1_000_000 and min(received, dropped) > 490_000 "
+    "and account[4].split()[1] == str(sent - lost)",
+    "13-58": "assert list(_['value']) == [10, 10, 10]",
+    "13-65": "assert list(_['value']) == [1_600_000, 1_200_000, 800_000, 400_000]",
+    "13-67": "assert per_packet['median'].loc[PLACES[1:]].is_monotonic_increasing",
+    "13-70": "assert _.is_monotonic_increasing and _['the socket'] > 0",
 }
 
 

@@ -341,6 +341,22 @@ def test_stop_while_it_opens_waits_until_it_is_open():
     assert events.channel.closed
 
 
+def test_a_block_within_another_defers_its_own_stop():
+    def leave():
+        signal.raise_signal(signal.SIGINT)
+        return DeferredInterrupt.pending
+
+    outer = DeferredInterrupt(press_and_wait)
+    inner = DeferredInterrupt(leave)
+    try:
+        assert leave()
+        with pytest.raises(KeyboardInterrupt):
+            inner.end()
+    finally:
+        outer.end()
+    assert not DeferredInterrupt.pending and signal.getsignal(signal.SIGINT) is not outer
+
+
 def test_stop_while_it_ends_does_not_hide_the_loss():
     class Slow(HandFed):
         def finish(self):

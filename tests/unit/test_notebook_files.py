@@ -27,6 +27,7 @@ SERIES = [
     "10_count_in_the_kernel",
     "11_where_does_it_wait",
     "12_inside_a_program",
+    "13_packets",
 ]
 
 
