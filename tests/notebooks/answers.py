@@ -678,6 +678,7 @@ deepest = low"""),
         Right("by itself", AUDIT),
         Right("with the provider's name, and a longer field", AUDIT.replace('"audit"', '"python:audit"').replace("[32]", "[64]")),
         Right("not atomic", AUDIT.replace("atomic_increment(key)", "increment(key, 1)")),
+    ],
     "13a": [
         Wrong("of one struct, the first and the last", """def established_ms(changes):
     rows = changes[changes["after"] == "ESTABLISHED"].groupby("socket")["time_ns"].min()
