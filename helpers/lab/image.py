@@ -57,11 +57,16 @@ printf 'MODULES=list\\nCOMPRESS=gzip\\nFSTYPE=ext4\\n' > "$1/etc/initramfs-tools
 printf '{drivers}' > "$1/etc/initramfs-tools/modules"
 """
 
-# The headers depend on a compiler, but clang inside BCC is the one that reads them; and a VM has no such hardware.
+# The headers depend on a compiler, but clang is the one that reads them, and links C to shared libraries; clang's own
+# headers for other processors go, C++ and Objective C, too; and a VM has no such hardware.
 TRIM = """set -eu
 cd "$1"
 rm -rf usr/lib/gcc/*/*/cc1* usr/lib/gcc/*/*/lto* usr/libexec/gcc/*/*/cc1* usr/libexec/gcc/*/*/lto*
-rm -rf usr/bin/*-lto-dump* usr/lib/gcc/*/*/*.a usr/lib/*/lib*san.so* usr/lib/*/gconv usr/lib/udev/hwdb*
+rm -rf usr/bin/*-lto-dump* usr/lib/*/lib*san.so* usr/lib/*/gconv usr/lib/udev/hwdb*
+find usr/lib/gcc usr/lib/*-linux-gnu -name '*.a' ! -name libgcc.a ! -name libc_nonshared.a -delete
+rm -rf usr/include/c++ usr/include/*/c++ usr/lib/gcc/*/*/include/objc usr/lib/llvm-*/lib/LLVM*.so usr/lib/llvm-*/share
+find usr/lib/llvm-*/lib/clang/*/include/ -mindepth 1 ! -type d ! -name '*std*' ! -name limits.h ! -name float.h \\
+    -delete
 ls -d usr/src/linux-headers-*/arch/* | grep -v /x86$ | xargs rm -rf
 for part in drivers/gpu drivers/media drivers/infiniband drivers/net/ethernet drivers/net/wireless drivers/scsi \\
             drivers/staging drivers/iio drivers/hwmon drivers/usb drivers/isdn drivers/bluetooth drivers/input sound; do
@@ -85,12 +90,9 @@ ln -s /usr/lib/python3/dist-packages/bcc "$1"/opt/lab/lib/python3.*/site-package
 COMPILE = 'chroot "$1" /opt/lab/bin/python -m compileall -q -j2 /opt/lab/lib /usr/lib/python3/dist-packages/bcc || true'
 
 # Programs compile without this too, ten times more slowly.
-QUICK = """cd "$1/tmp" &&
-    clang=$(chroot "$1" dpkg-query -W -f '${Package}' 'libclang-cpp[0-9]*' | sed s/libclang-cpp/clang-/)
-APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get download "$clang" libc6-dev &&
-    for package in *.deb; do dpkg-deb -x "$package" tools || exit; done &&
-    chroot "$1" python3 /tmp/precompile.py /tmp/tools || echo "SLOW: $clang"
-rm -rf tools *.deb precompile.py libbcc.c
+QUICK = """chroot "$1" python3 /tmp/precompile.py ||
+    echo "SLOW: $(chroot "$1" dpkg-query -W -f '${Package} ' 'clang-[0-9]*' 'libclang-cpp[0-9]*')"
+rm "$1/tmp/precompile.py" "$1/tmp/libbcc.c"
 """
 
 BOOT = """set -eu

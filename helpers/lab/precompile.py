@@ -1,12 +1,11 @@
 """Precompile what BCC puts before every program, and kernel headers that programs include: run in the image, once.
 
-    python3 precompile.py TOOLS
+    python3 precompile.py
 
 BCC parses its own headers and those of the kernel three times for each BPF(…). Here a clang of the very version that is
 inside BCC leaves its state after them in files below /usr/local/lib/bcc, and compiles libbcc.c, which stands in front
-of BCC's library and has it use them. TOOLS is a folder with that clang and the headers of the C library, which nobody
-needs later. It ends with an error, and nothing left behind, where programs do not compile to the same code with and
-without.
+of BCC's library and has it use them. It ends with an error, and nothing left behind, where programs do not compile to
+the same code with and without.
 """
 
 import contextlib
@@ -16,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,9 +72,10 @@ os.write(stdout, json.dumps(done).encode())
 """
 
 
-def main(tools: Path) -> None:
-    """Precompile headers with the clang in the directory *tools*, prove that they change nothing, or leave nothing."""
-    clang = next(tools.glob("usr/lib/llvm-*/bin/clang"))
+def main(scratch: Path) -> None:
+    """Precompile headers, prove that they change nothing, or leave nothing. What nobody needs later goes to *scratch*."""
+    inside = next(Path("/usr/lib").glob("*/libclang-cpp.so.*")).name.removeprefix("libclang-cpp.so.").partition(".")[0]
+    clang = Path(f"/usr/lib/llvm-{inside}/bin/clang")
     kernel = next(path for path in Path("/lib/modules").iterdir() if not path.is_symlink())
     folder = FOLDER / kernel.name
     library = next(Path("/usr/lib").glob("*/libbcc.so.0"))
@@ -83,14 +84,14 @@ def main(tools: Path) -> None:
         own = write_embedded(library)
         with booted(kernel), booted(folder):
             flags = frontend_flags(kernel, own)
-            lost = build(clang, tools, tools / "lost.so", "-x", "c", "-", input=LOST)
+            lost = build(clang, scratch / "lost.so", "-x", "c", "-", input=LOST)
             for header in HEADERS:
                 source = folder / (header or "bcc")
                 source.parent.mkdir(parents=True, exist_ok=True)
                 source.write_text(_include(header))
                 source.with_name(f"{source.name}.pastes").touch()
                 precompile(clang, lost, flags, kernel, source, library)
-            build_front(clang, tools, library)
+            build_front(clang, scratch, library)
             prove(folder, library)
     except BaseException:
         shutil.rmtree(FOLDER)
@@ -162,22 +163,19 @@ def precompile(clang: Path, lost: Path, flags: list[str], kernel: Path, source: 
             print(-1, 0, name, file=made_from)
 
 
-def build(clang: Path, tools: Path, target: Path, *arguments: str | Path, input: str = "") -> Path:
+def build(clang: Path, target: Path, *arguments: str | Path, input: str = "") -> Path:
     """Return the shared library *target*, compiled."""
-    linker, compiler = next(Path("/usr/bin").glob("*-linux-gnu-ld")), next(Path("/usr/lib/gcc").glob("*/*/include"))
     command: list[str | Path] = [clang, "-shared", "-fPIC", "-O2", "-Wall", "-nostdlib"]
-    command += [f"--ld-path={linker}", f"--sysroot={tools}"]
-    command += ["-isystem", compiler]
     subprocess.run([*command, "-o", target, *arguments], input=input, text=True, check=True)
     return target
 
 
-def build_front(clang: Path, tools: Path, library: Path) -> None:
+def build_front(clang: Path, scratch: Path, library: Path) -> None:
     """Compile libbcc.c into a library that needs Debian's libbcc, by its path, and is found before it."""
-    stand_in = build(clang, tools, tools / "libbcc.so", f"-Wl,-soname,{library}", "-x", "c", "-")
+    stand_in = build(clang, scratch / "libbcc.so", f"-Wl,-soname,{library}", "-x", "c", "-")
     paths = f'-DLIBBCC="{library}"', f'-DFOLDER="{FOLDER}"'
     libraries = "-Wl,--no-as-needed", stand_in, library.with_name("libc.so.6")
-    build(clang, tools, FRONT, *paths, Path(__file__).with_name("libbcc.c"), *libraries)
+    build(clang, FRONT, *paths, Path(__file__).with_name("libbcc.c"), *libraries)
 
 
 def tried(library: Path, texts: list[str]) -> list[list[str]]:
@@ -226,4 +224,5 @@ def _include(header: str) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    with tempfile.TemporaryDirectory() as scratch:
+        main(Path(scratch))
