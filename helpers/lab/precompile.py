@@ -73,7 +73,7 @@ os.write(stdout, json.dumps(done).encode())
 
 
 def main(scratch: Path) -> None:
-    """Precompile headers, prove that they change nothing, or leave nothing. What nobody needs later goes to *scratch*."""
+    """Precompile headers, prove that they change nothing, or leave nothing. What nobody needs later is in *scratch*."""
     inside = next(Path("/usr/lib").glob("*/libclang-cpp.so.*")).name.removeprefix("libclang-cpp.so.").partition(".")[0]
     clang = Path(f"/usr/lib/llvm-{inside}/bin/clang")
     kernel = next(path for path in Path("/lib/modules").iterdir() if not path.is_symlink())

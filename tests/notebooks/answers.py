@@ -750,5 +750,54 @@ while high - low > 1:
     low, high = (middle, high) if packets_for([middle]) == [2] else (low, middle)
 largest = low"""),
     ],
+    "14a": [
+        Wrong("a number", "line_a = 4", "`line_a` should be a text"),
+        Wrong("everybody's calls", "line_a = 'tracepoint:syscalls:sys_enter_pwrite64 { @calls = count(); }'", "and your line counts"),
+        Wrong("another map", "line_a = 'tracepoint:syscalls:sys_enter_pwrite64 /pid == cpid/ { @n = count(); }'", "no map `@calls`"),
+        Wrong("no such tracepoint", "line_a = 'tracepoint:syscalls:sys_enter_pwrite /pid == cpid/ { @calls = count(); }'", "no map `@calls`"),
+        Right("a kprobe", "line_a = 'kprobe:__x64_sys_pwrite64 /pid == cpid/ { @calls = count(); }'"),
+        Right("counted by hand, on the return", "line_a = 'tracepoint:syscalls:sys_exit_pwrite64 { if (pid == cpid) { @calls++; } }'"),
+        Right("from the notebook's own line", """
+line_a = f"kprobe:{function.replace('fdatasync', 'pwrite64')} /pid == cpid/ {{ @calls = sum(1); }}\""""),
+    ],
+    "14b": [
+        Wrong("a text", "start_time_at = '2688'", "should be a number"),
+        Wrong("another field", "start_time_at = 0", "has something else"),
+        Right("with a point", """
+[found] = [text for text in task if text.split()[0] == "'start_time'"]
+start_time_at = int(found.rpartition("bits_offset=")[2]) / 8"""),
+        Right("as JSON", """
+dump = subprocess.run(["bpftool", "-j", "btf", "dump", "file", "/sys/kernel/btf/vmlinux"], capture_output=True).stdout
+[struct] = [one for one in json.loads(dump)["types"] if one["kind"] == "STRUCT" and one["name"] == "task_struct"]
+start_time_at = {one["name"]: one["bits_offset"] // 8 for one in struct["members"]}["start_time"]"""),
+    ],
+    "14c": [
+        Wrong("counts the one outside, too", '''inside_text = """BPF_HASH(calls, u32, u64);
+KFUNC_PROBE(__x64_sys_fdatasync) {
+    struct bpf_pidns_info info = {};
+    bpf_get_ns_current_pid_tgid(DEV, INO, &info, sizeof(info));
+    calls.increment(info.tgid);
+    return 0;
+}"""''', "and one outside should give"),
+        Wrong("not attached", '''inside_text = """BPF_HASH(calls, u32, u64);
+int enter(void *ctx) { calls.increment(1); return 0; }"""''', "counted nothing"),
+        Right("by the tracepoint, and the thread's number", '''inside_text = """BPF_HASH(calls, u32, u64);
+TRACEPOINT_PROBE(syscalls, sys_enter_fdatasync) {
+    struct bpf_pidns_info info = {};
+    if (bpf_get_ns_current_pid_tgid(DEV, INO, &info, sizeof(info)) == 0)
+        calls.increment(info.pid);
+    return 0;
+}"""'''),
+        Right("attaches itself by its name", '''inside_text = """BPF_HASH(calls, u32, u64);
+int kprobe____x64_sys_fdatasync(void *ctx) {
+    struct bpf_pidns_info info;
+    long failed = bpf_get_ns_current_pid_tgid(DEV, INO, &info, sizeof(info));
+    if (failed)
+        return 0;
+    u32 pid = info.tgid;
+    calls.atomic_increment(pid);
+    return 0;
+}"""'''),
+    ],
 }
 # fmt: on

@@ -283,6 +283,30 @@ assert times[3][-1, 1] < times[4][0, 0] and len(times[2]) >= 3 and len(times[8])
     "and 0 <= 400_000 - (tc - sock) <= lost and 0 <= 400_000 - sock <= lost",
     "13-67": "assert per_packet['median'].loc[PLACES[1:]].is_monotonic_increasing",
     "13-70": "assert _.is_monotonic_increasing and _['the socket'] > 0",
+    # 14: three probes, bpftrace and C count the same calls; fentry costs least, and only a tracepoint costs others.
+    "14-13": "assert (_['calls'] == 4 * (SALES + 1)).all() and _['total_ms'].idxmax() == 'tracepoint'",
+    "14-19": "fdatasync, getppid = (spread[name][0.25] for name in ('fdatasync_ns', 'getppid_ns')); "
+    "assert list(fdatasync.sort_values().index) == ['none', 'fentry', 'tracepoint', 'kprobe'] "
+    "and getppid.idxmax() == 'tracepoint' and getppid.drop('tracepoint').max() < 1.1 * getppid['none'] "
+    "and getppid['tracepoint'] > 1.1 * getppid['none']",
+    "14-22": "assert f'@calls: {4 * (SALES + 1)}' in said.stdout",
+    "14-24": "assert maps['@calls'] == 4 * (SALES + 1) == sum(one['count'] for one in maps['@us'])",
+    "14-34": "assert by_c['calls'] == of_till(bpf, 'calls') == 4 * (SALES + 1) "
+    "and abs(by_c['took_ns'] / of_till(bpf, 'took_ns') - 1) < 0.1",
+    # The field is where it was for the compiler, less the 64 bytes; the number in the instruction is put right.
+    "14-40": "[line] = [line for line in task if \"'tgid'\" in line]; place = int(line.split('=')[-1]) // 8; "
+    "assert loading.returncode == 0 and f'off {place + 64} -> {place}' in loading.stderr",
+    "14-42": "assert json.loads(ran.stdout)['calls'] == 4 * (SALES + 1)",
+    "14-44": "assert loading.returncode and 'access' in loading.stderr",
+    "14-55": "assert inside == 1 and len(seen) == 1 and inside not in list(seen['key'])",
+    "14-58": "assert list(_['fentry']) == ['no', 'no', 'yes', 'yes', 'yes'] "
+    "and list(_['kprobe']) == list(_['tracepoint']) == ['no', 'no', 'no', 'no', 'yes']",
+    "14-60": "assert [list(allowed[name]) for name in heads] == [['yes', 'yes'], ['no', 'yes'], ['yes', 'yes']] "
+    "and paranoid.read_text() == before",
+    "14-62": "assert set(_.values()) == {'y'}",
+    "14-83": "assert set(morning['comm']) >= {'dd', 'sync'} and (morning['comm'] == 'sync').sum() == 8 "
+    "and morning['took_ns'].min() > 0",
+    "14-88": "assert not subprocess.run(['bpftool', 'prog', 'show'], capture_output=True).stdout",
 }
 
 

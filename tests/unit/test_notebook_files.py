@@ -28,6 +28,7 @@ SERIES = [
     "11_where_does_it_wait",
     "12_inside_a_program",
     "13_packets",
+    "14_leaving_the_lab",
 ]
 
 
