@@ -15,7 +15,7 @@ def test_stop_in_the_middle_of_sending(person, happened):
         from tests.live.test_cable import outside, pinned
         from tests.live.test_stress import in_the_kernel
         print(outside()[1:], pinned(), sorted(in_the_kernel()))
-        '''.replace("        ", "")
+        '''
         cell = '''
         from bcc import BPF
         from helpers import cable, detach_all, read_map, transmit, udp_frame
@@ -27,7 +27,7 @@ def test_stop_in_the_middle_of_sending(person, happened):
             with ann:
                 print("sending", flush=True)
                 transmit(sender, udp_frame(ann, bob), 1 << 31, "ann")
-        '''.replace("        ", "", 6).replace("\\n        ", "\\n")
+        '''
         with jupyter(), LocalKernel() as kernel:
             before = kernel.execute(look)
             stop = lambda text: "sending" in text and threading.Timer(1, kernel.manager.interrupt_kernel).start()
