@@ -763,7 +763,9 @@ line_a = f"kprobe:{function.replace('fdatasync', 'pwrite64')} /pid == cpid/ {{ @
     "14b": [
         Wrong("a text", "start_time_at = '2688'", "should be a number"),
         Wrong("another field", "start_time_at = 0", "has something else"),
-        Right("a NumPy integer", "import numpy as np\nstart_time_at = np.int64(int(fields['start_time']) // 8)"),
+        Right("a NumPy integer", """import numpy as np
+[found] = [text for text in task if text.split()[0] == "'start_time'"]
+start_time_at = np.int64(found.rpartition("bits_offset=")[2]) // 8"""),
         Right("with a point", """
 [found] = [text for text in task if text.split()[0] == "'start_time'"]
 start_time_at = int(found.rpartition("bits_offset=")[2]) / 8"""),
