@@ -24,6 +24,7 @@ def compiled(text: str, cflags: list[str]) -> dict:
     from bcc import BPF
     from bcc.libbcc import lib
 
+    lib.bpf_num_tables.argtypes = [ctypes.c_void_p]
     lib.bpf_table_name.restype, lib.bpf_table_name.argtypes = ctypes.c_char_p, [ctypes.c_void_p, ctypes.c_size_t]
     outcome = {"code": {}, "tables": [], "error": None}
     with tempfile.TemporaryFile() as said:

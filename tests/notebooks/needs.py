@@ -45,6 +45,7 @@ def _record():
             used["maps"] |= {lib.bpf_table_type_id(module, at) for at in range(lib.bpf_num_tables(module))}
         return result
 
+    lib.bpf_num_tables.argtypes = [ctypes.c_void_p]  # BCC forgot it, and an address is longer than an int
     load, lib.bcc_func_load = lib.bcc_func_load, loaded
     for name, kind in {"kprobe": "kprobe", "kretprobe": "kprobe", "tracepoint": "tracepoint", "uprobe": "uprobe",
                        "uretprobe": "uprobe", "kfunc": "fentry", "kretfunc": "fentry", "perf_event": "perf event",
