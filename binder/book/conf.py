@@ -70,6 +70,19 @@ class NamedHeadings(SphinxTransform):
                     self.document.myst_slugs[name[1]] = (section.line, name[1], title.astext())
 
 
+class WrittenFiles(SphinxTransform):
+    """A cell that writes a file is in the file's language, by the ending of its name."""
+
+    default_priority = 800
+    languages = {"c": "c", "h": "c", "sh": "bash"}
+
+    def apply(self):
+        for block in self.document.findall(nodes.literal_block):
+            name = re.match(r"%%writefile \S+\.(\w+)\n", block.astext())
+            if name and name[1] in self.languages:
+                block["language"] = self.languages[name[1]]
+
+
 def write_glossary(app, error):
     """Write the meanings, by their headings' names, for book.js to show; as a script, which file:// gives, too."""
     if error:
@@ -90,4 +103,5 @@ def setup(app):
     app.add_lexer("python", IPython3Lexer)  # cells have lines such as `!df`, too
     app.add_search_language(SearchChinese)
     app.add_transform(NamedHeadings)
+    app.add_transform(WrittenFiles)
     app.connect("build-finished", write_glossary)
