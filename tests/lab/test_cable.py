@@ -8,7 +8,7 @@ pytestmark = pytest.mark.usefixtures("leaves_nothing")
 def test_stop_in_the_middle_of_sending(person, happened):
     seen = person.python(
         """
-        import json, threading, time
+        import json
         from tests.lab.kernels import LocalKernel, jupyter
         look = '''
         import os, subprocess
@@ -19,18 +19,18 @@ def test_stop_in_the_middle_of_sending(person, happened):
         cell = '''
         from bcc import BPF
         from helpers import cable, detach_all, read_map, transmit, udp_frame
-        from tests.live.test_cable import PROGRAM, equip
+        from tests.live.test_cable import PROGRAM, equip, when_it_sends
         bpf = BPF(text=PROGRAM)
         sender = bpf.load_func("sender", BPF.XDP)
         with cable() as (ann, bob):
             equip(bpf, bob)
             with ann:
-                print("sending", flush=True)
+                when_it_sends(bpf, lambda: print("sending", flush=True))
                 transmit(sender, udp_frame(ann, bob), 1 << 31, "ann")
         '''
         with jupyter(), LocalKernel() as kernel:
             before = kernel.execute(look)
-            stop = lambda text: "sending" in text and threading.Timer(1, kernel.manager.interrupt_kernel).start()
+            stop = lambda text: "sending" in text and kernel.manager.interrupt_kernel()
             printed, error = kernel.run(cell, hear=stop)
             sent = kernel.execute("print(int(read_map(bpf['sent'])['value'].sum()), detach_all())")
             print(json.dumps({"error": error, "sent": sent.split(), "same": kernel.execute(look) == before}))

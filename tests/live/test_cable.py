@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -62,6 +63,17 @@ def equip(bpf, bob):
         subprocess.run(["tc", "qdisc", "add", "dev", "bob", "clsact"], check=True)
         for direction in ("ingress", "egress"):
             attach_tc(bpf.load_func("on_tc", BPF.SCHED_CLS), "bob", direction)
+
+
+def when_it_sends(bpf, act):
+    """Act, in a thread of its own, as soon as the function `sender` has counted a packet."""
+
+    def look():
+        while not read_map(bpf["sent"])["value"].sum():
+            time.sleep(0.01)
+        act()
+
+    threading.Thread(target=look, daemon=True).start()
 
 
 def test_two_computers_that_hear_each_other():
@@ -194,7 +206,7 @@ def test_stop_while_it_sends(bpf):
         alarm = signal.signal(signal.SIGALRM, signal.default_int_handler)
         try:
             with ann, pytest.raises(KeyboardInterrupt):
-                signal.setitimer(signal.ITIMER_REAL, 0.5)
+                when_it_sends(bpf, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM))
                 transmit(sender, udp_frame(ann, bob), 1 << 31, "ann")
         finally:
             signal.signal(signal.SIGALRM, alarm)
