@@ -80,11 +80,11 @@ MUTATIONS = [
         "unit", "tests/unit/test_gantt.py::test_of_very_many_it_is_counted_how_many_last_at_a_time",
     ),
     Mutation(
-        "helpers/draw/gantt.py", "0.8 * -(-len(kind_names) // 3)", "0.8",
+        "helpers/draw/gantt.py", "0.8 * legend_rows", "0.8",
         "unit", "tests/unit/test_gantt.py::test_a_legend_of_two_lines_covers_no_bar",
     ),
     Mutation(
-        "helpers/collect/bcc_internals.py", "for fd in _FORGOTTEN.pop(id(bpf), [])", "for fd in []",
+        "helpers/collect/bcc_internals.py", "for fd in bpf.__dict__.pop(FORGOTTEN, [])", "for fd in []",
         "vm", "tests/live/test_uprobes.py::test_what_is_attached_twice_is_detached_twice",
     ),
     Mutation(

@@ -49,14 +49,14 @@ def detach_all() -> int:
         tables = {id(table): table for table in bpf.tables.values()}
         for table, cpu in [key for key in bpf.perf_buffers if key[0] in tables]:
             del tables[table][cpu]  # BCC does it when the table goes, and stumbles when its map has gone before
-        for fd in _FORGOTTEN.pop(id(bpf), []):
+        for fd in bpf.__dict__.pop(FORGOTTEN, []):
             os.close(fd)
         bpf.cleanup()
         atexit.unregister(bpf.cleanup)
     return len(alive)
 
 
-_FORGOTTEN: dict[int, list[int]] = {}
+FORGOTTEN = "forgotten_fds"  # what a BPF object keeps them as, so that they go with it
 
 
 def _note_what_bcc_forgets(kind: type[Any]) -> None:
@@ -77,7 +77,7 @@ def _note_what_bcc_forgets(kind: type[Any]) -> None:
             for name in names_and_fd[:-1]:
                 known = known.get(name, {})
             if isinstance(known, int):
-                _FORGOTTEN.setdefault(id(bpf), []).append(known)
+                bpf.__dict__.setdefault(FORGOTTEN, []).append(known)
             add(bpf, *names_and_fd)
 
         setattr(kind, method, functools.update_wrapper(noting, add))

@@ -82,7 +82,8 @@ def flame_graph(
     ours = {"facecolor": [KINDS[_kind(f.name)][0] for f in frames], "edgecolor": "white", "linewidth": 0.4}
     ax.add_collection(PolyCollection(list(corners), **options(PolyCollection, kwargs, **ours)))
     ax.set_xlim(0, total)
-    legend = 1.4 if len({_kind(f.name) for f in frames}) > 1 else 0.2  # room for it
+    present = [shown for kind, shown in KINDS.items() if any(_kind(f.name) == kind for f in frames)]
+    legend = 1.4 if len(present) > 1 else 0.2  # room for it
     ax.set_ylim((max(rows, 4), -legend) if icicle else (0, max(rows, 4) + legend))
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
@@ -92,7 +93,6 @@ def flame_graph(
         values = {"whole": whole, "number": len(distinct), "widest": percent(float(distinct.max()) / total)}
         title = tr("{whole} in {number:,} stacks, {widest} in the widest", **values)
     finish(ax, title, "x", "", grid="x")
-    present = [shown for kind, shown in KINDS.items() if any(_kind(f.name) == kind for f in frames)]
     if len(present) > 1:
         ax.legend(
             handles=[Patch(color=paint, label=label) for paint, label in present],

@@ -1,5 +1,6 @@
 """Gantt charts: what lasted from when to when."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,8 @@ def gantt(
     ends = np.full(len(df), last)
     ends[ended] = np.maximum(stops, begins[ended])
     rows, labels = _rows(df[by], begins, ends)
-    ax = new_axes(ax, rows=len(labels) + -(-len(kind_names) // 3))
+    legend_rows = math.ceil(len(kind_names) / 3)
+    ax = new_axes(ax, rows=len(labels) + legend_rows)
     size, name = unit(last - first)
     left, right = (begins - first) / size, (ends - first) / size
     if len(df) <= BARS_AT_MOST:
@@ -86,7 +88,7 @@ def gantt(
     if kind and len(df) <= BARS_AT_MOST:
         handles = [Patch(color=colour(number, one), label=one) for number, one in enumerate(kind_names)]
         ax.legend(handles=handles, loc="upper right", ncols=3, frameon=False, borderaxespad=0)
-        ax.set_ylim(top=ax.get_ylim()[1] - 0.8 * -(-len(kind_names) // 3))  # room for it
+        ax.set_ylim(top=ax.get_ylim()[1] - 0.8 * legend_rows)  # room for it
     longest = int((ends - begins).argmax())
     title = tr(
         "{number:,} in {time}, the longest {longest} ({name})",
