@@ -39,6 +39,8 @@ say "work begins"
 python3 -c '{work}'
 say "work ends"
 say "logged in as $(id -un), $(uname -r)"
+{{ {before}; }} > ~/said 2>&1 || cat ~/said
+say "typed before: {before}"
 cd && git clone --quiet /srv/first-ebpf.git && cd first-ebpf
 say "cloned; now: {command}"
 {command} > ~/said 2>&1 & lab=$!
