@@ -38,6 +38,8 @@ if TYPE_CHECKING:  # a notebook's first import is not to wait for these
     from bcc import BPF
     from matplotlib.axes import Axes
 
+    from helpers import PerfOutput, RingBuffer
+
 DONE = ("✓", "#00734F", "#E5F4EE", tr("Exercise {number}: done."))
 WRONG = ("✗", "#B84A00", "#FCEEE4", tr("Exercise {number}: not right yet."))
 OPEN = ("○", "#57606A", "#F1F3F5", tr("Exercise {number}: not done yet."))
@@ -153,6 +155,30 @@ class exercise:
         self.that(ax.get_xlabel().strip(), tr("The plot has no label on the x axis."))
         self.that(ax.get_ylabel().strip(), tr("The plot has no label on the y axis."))
 
+    def collector(self, bpf: "BPF", table: str = "events") -> "PerfOutput | RingBuffer":
+        """Check for a program with a table for events.
+
+        Args:
+            bpf: the program.
+            table: a table declared by BPF_PERF_OUTPUT or BPF_RINGBUF_OUTPUT.
+
+        Returns:
+            The collector that reads this table.
+        """
+        from helpers import PerfOutput, RingBuffer
+        from helpers.collect.bcc_internals import PERF_EVENT_ARRAY, RINGBUF, find_table, map_type
+
+        self.is_program(bpf)
+        found = find_table(bpf, table)
+        self.that(found is not None, tr("The program has no table `{table}`.", table=table))
+        collectors: dict[int | None, Any] = {PERF_EVENT_ARRAY: PerfOutput, RINGBUF: RingBuffer}
+        kind = map_type(found)
+        self.that(
+            kind in collectors,
+            tr("The table `{table}` was not declared by BPF_PERF_OUTPUT or BPF_RINGBUF_OUTPUT.", table=table),
+        )
+        return collectors[kind](found)
+
     def hears(
         self, bpf: "BPF", table: str = "events", each: int = 1, by: Callable[[int], Calls] | None = None
     ) -> "pd.DataFrame":
@@ -169,19 +195,7 @@ class exercise:
         Returns:
             The events that came meanwhile.
         """
-        from helpers import PerfOutput, RingBuffer
-        from helpers.collect.bcc_internals import PERF_EVENT_ARRAY, RINGBUF, find_table, map_type
-
-        self.is_program(bpf)
-        found = find_table(bpf, table)
-        self.that(found is not None, tr("The program has no table `{table}`.", table=table))
-        collectors: dict[int | None, Any] = {PERF_EVENT_ARRAY: PerfOutput, RINGBUF: RingBuffer}
-        kind = map_type(found)
-        self.that(
-            kind in collectors,
-            tr("The table `{table}` was not declared by BPF_PERF_OUTPUT or BPF_RINGBUF_OUTPUT.", table=table),
-        )
-        with collectors[kind](found) as events:
+        with self.collector(bpf, table) as events:
             self._make_calls(by)
         df = self._without_bystanders(events.to_dataframe(), each)
         self._compare(len(df), each, tr("events"), who_is_known={"pid", "tid"} & set(df))

@@ -192,7 +192,7 @@ def test_a_million_packets_are_all_accounted_for(bpf, happened):
     sent, dropped, received = (int(read_map(bpf[name])["value"].sum()) for name in ("sent", "dropped", "received"))
     lost = int(said.splitlines()[4].split()[3])
     assert received + dropped + lost == sent == 1_000_000
-    assert min(received, dropped) > 490_000
+    assert dropped > 490_000 and received + lost > 490_000
     happened("a million packets through XDP", f"{received:,} + {dropped:,} + {lost:,} lost = {sent:,}, in {took:.1f} s")
 
 

@@ -455,6 +455,11 @@ points = my.plot.scatter("s", "ms", title="Next to the writer")"""),
         Right("the tracepoint", """detach_all()
 text = by_name.replace("int folder, got", "int folder, flags, got")
 flagged = BPF(text=text.replace("data.got", "data.flags = args->flags; data.got"))"""),
+        Right("a perf buffer", FLAGS.replace("ARGUMENTS", "int flags").replace("by_prefix", """by_prefix.replace(
+    "BPF_RINGBUF_OUTPUT(events, 64)", "BPF_PERF_OUTPUT(events)").replace("ringbuf_output(", "perf_submit(ctx, ").replace(
+    "sizeof(data), 0)", "sizeof(data))")""")),
+        Wrong("no table", """detach_all()
+flagged = load("int syscall__open(void *ctx) { return 0; }", fn_name="syscall__open")""", "The program has no table `events`"),
         Right("by hand", """text = by_hand.replace("int folder, got", "int folder, flags, got")
 flagged = load(text.replace("data.got", "data.flags = PT_REGS_PARM3(&theirs); data.got"))"""),
     ],
