@@ -57,6 +57,14 @@ def test_appending_copies():
     assert columns.to_frame()["pid"].tolist() == [2]
 
 
+def test_more_at_once_than_a_block_holds():
+    values = np.arange(columns_module.BLOCK_BYTES // 8 + 1)
+    columns = Columns({"n": Numbers("int64")})
+    for piece in (values[:5], values, values[:5]):
+        columns.append(np.rec.fromarrays([piece], names="n"))
+    assert columns.to_frame()["n"].tolist() == [*range(5), *values, *range(5)]
+
+
 def test_nothing_to_append_costs_nothing():
     columns = Columns.of(EVENT, message=Strings())
     before = len(pickle.dumps(columns._columns))
