@@ -1,8 +1,9 @@
 """What each notebook needs from a kernel: python -m tests.notebooks.needs [NAME …] runs them and notes what they use.
 
 Each program that a notebook has BCC load is looked at as the kernel gets it: its type, the helpers that its bytecode
-calls, the kinds of its maps, and what it is attached to. needs.json keeps that, with the kernels on which the notebook
-ran to its end. Run it with EBPF_LAB_SUITE=bookworm, too. The table of notebook 14 and the README is written anew of it.
+calls, the kinds of its maps, and what it is attached to; and what a notebook asks of the kernel by our own helpers,
+such as a network apart. needs.json keeps that, with the kernels on which the notebook ran to its end. Run it with
+EBPF_LAB_SUITE=bookworm, too. The table of notebook 14 and the README is written anew of it.
 """
 
 import json
@@ -80,13 +81,17 @@ KINDS = {
 }
 OPTIONS = {
     "kprobe": ["KPROBES"],
-    "tc": ["NET_CLS_BPF", "NET_CLS_ACT"],
     "uprobe": ["UPROBES"],
     "USDT": ["UPROBES"],
     "tracepoint of a system call": ["FTRACE_SYSCALLS"],
-    "XDP": ["VETH"],
     "perf event": ["PERF_EVENTS"],
     "fentry": ["DEBUG_INFO_BTF"],
+}
+# What our helpers ask of it beside programs: the Linux that first had it, and its options.
+BESIDE: dict[str, tuple[str, list[str]]] = {
+    "cable": ("3.17", ["NET_NS", "VETH"]),  # /proc/thread-self
+    "attach_tc": ("4.5", ["NET_CLS_ACT", "NET_CLS_BPF", "NET_SCH_INGRESS"]),  # clsact
+    "transmit": ("5.18", []),  # BPF_F_TEST_XDP_LIVE_FRAMES
 }
 EVERYWHERE = ["BPF_SYSCALL", "BPF_EVENTS"]
 # By number, <linux/bpf.h>: the name, and the Linux that first had it.
@@ -133,7 +138,8 @@ def version(text: str) -> tuple[int, ...]:
 def oldest(used: dict[str, Any]) -> str:
     """The oldest Linux that has all that a notebook uses."""
     versions = [KINDS[kind] for kind in used["kinds"]] + [HELPERS[number][1] for number in used["helpers"]]
-    return max(versions + [MAPS[kind] for kind in used["maps"]], key=version, default="—")
+    versions += [MAPS[kind] for kind in used["maps"]] + [BESIDE[name][0] for name in used.get("beside", [])]
+    return max(versions, key=version, default="—")
 
 
 def table(needs: dict[str, Any]) -> str:
@@ -143,12 +149,13 @@ def table(needs: dict[str, Any]) -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, used in sorted(needs.items()):
-        options = sorted({option for kind in used["kinds"] for option in OPTIONS.get(kind, [])} - {"DEBUG_INFO_BTF"})
+        options = {option for kind in used["kinds"] for option in OPTIONS.get(kind, [])} - {"DEBUG_INFO_BTF"}
+        options |= {option for name in used.get("beside", []) for option in BESIDE[name][1]}
         cells = [
             name[:2],
             ", ".join(used["kinds"]) or "none",
             oldest(used),
-            ", ".join(f"`{option}`" for option in options) or "—",
+            ", ".join(f"`{option}`" for option in sorted(options)) or "—",
             "yes" if "fentry" in used["kinds"] else "no",
             ", ".join(sorted({".".join(kernel.split(".")[:2]) for kernel in used["kernels"]}, key=version)),
         ]
@@ -198,7 +205,9 @@ def record(path: Path) -> dict[str, Any]:
     # What clang compiles, BCC does not load.
     compiled = "".join(cell.source for cell in notebook.cells if re.match(r"%%writefile \S+\.bpf\.c\n", cell.source))
     called = {number for number, (name, _) in HELPERS.items() if f"bpf_{name}(" in compiled}
-    return used | {"helpers": sorted({*used["helpers"], *called})}
+    code = "".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    beside = {"beside": names} if (names := sorted(name for name in BESIDE if f"{name}(" in code)) else {}
+    return used | beside | {"helpers": sorted({*used["helpers"], *called})}
 
 
 def main(names: Iterable[str]) -> int:
