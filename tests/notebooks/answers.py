@@ -705,6 +705,12 @@ deepest = low"""),
         Right("a Series", """def established_ms(changes):
     times = changes.groupby("socket")["time_ns"]
     return ((times.shift(-1) - changes["time_ns"]) / 1e6)[changes["after"] == "ESTABLISHED"].dropna()"""),
+        Right("from the end of it, by the state before", """def established_ms(changes):
+    since = changes.groupby("socket")["time_ns"].shift()
+    return ((changes["time_ns"] - since)[changes["before"] == "ESTABLISHED"] / 1e6).tolist()"""),
+        Right("life by life", """def established_ms(changes):
+    until = changes.groupby(["socket", "life"])["time_ns"].shift(-1)
+    return ((until - changes["time_ns"])[changes["after"] == "ESTABLISHED"] / 1e6).dropna().to_numpy()"""),
     ],
     "13b": [
         Wrong("as it was", "my_ask = ask", "the wait is still there"),
@@ -713,6 +719,12 @@ deepest = low"""),
               "    shop.recv(100)", "the wait is still there"),
         Wrong("each order twice", "def my_ask(shop):\n    for _ in range(2):\n        shop.sendall(b'b' * 120)\n"
               "        shop.recv(100)", "it got 4800"),
+        # Which of the checks refuses it is by chance.
+        Wrong("does not wait for the answer", "def my_ask(shop):\n    shop.sendall(bytes(120))", ""),
+        Wrong("switched on for a moment only", """def my_ask(shop):
+    shop.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    ask(shop)
+    shop.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)""", "should come in one segment"),
         Right("two parts at once", "def my_ask(shop):\n    shop.sendmsg([b'h' * 20, b'b' * 100])\n    shop.recv(100)"),
         Right("more is to come", "def my_ask(shop):\n    shop.send(b'h' * 20, socket.MSG_MORE)\n    shop.sendall(b'b' * 100)\n"
               "    shop.recv(100)"),
@@ -732,6 +744,7 @@ deepest = low"""),
         Wrong("all of them", dropping("1"), "does it drop all of them?"),
         Wrong("none of them", dropping("0"), "42 bytes of headers"),
         Wrong("one byte too early", dropping("ctx->data_end - ctx->data >= 142"), "42 bytes of headers"),
+        Wrong("one byte too late", dropping("ctx->data_end - ctx->data > 143"), "42 bytes of headers"),
         Wrong("uncounted", dropping("ctx->data_end - ctx->data > 142", count=""), "`dropped` grew by 0"),
         Wrong("counts what it lets pass", dropping("ctx->data_end - ctx->data > 142", count="").replace(
             "return XDP_PASS", "{ dropped.atomic_increment(0); return XDP_PASS; }"), "`dropped` grew by"),
