@@ -246,6 +246,17 @@ def mended(name, before, after, *more):
     return f"fixed_{name} = {name}" + "".join(f".replace({one!r}, {other!r}, 1)" for one, other in pairs)
 
 
+def inside(number):
+    """A program that counts fdatasync in the namespace, under this number (C text), as inside_text."""
+    return f'''inside_text = """BPF_HASH(calls, u32, u64);
+TRACEPOINT_PROBE(syscalls, sys_enter_fdatasync) {{
+    struct bpf_pidns_info info = {{}};
+    if (bpf_get_ns_current_pid_tgid(DEV, INO, &info, sizeof(info)) == 0)
+        calls.increment({number});
+    return 0;
+}}"""'''
+
+
 def written(line, where=""):
     """Attach a program that adds to `written` by this line when pwrite64 returns, as my_bpf."""
     return f"""
@@ -802,13 +813,9 @@ KFUNC_PROBE(__x64_sys_fdatasync) {
 }"""''', "and one outside should give"),
         Wrong("not attached", '''inside_text = """BPF_HASH(calls, u32, u64);
 int enter(void *ctx) { calls.increment(1); return 0; }"""''', "counted nothing"),
-        Right("by the tracepoint, and the thread's number", '''inside_text = """BPF_HASH(calls, u32, u64);
-TRACEPOINT_PROBE(syscalls, sys_enter_fdatasync) {
-    struct bpf_pidns_info info = {};
-    if (bpf_get_ns_current_pid_tgid(DEV, INO, &info, sizeof(info)) == 0)
-        calls.increment(info.pid);
-    return 0;
-}"""'''),
+        Right("by the tracepoint", inside("info.tgid")),
+        Wrong("by thread", inside("info.pid"), "and your keys are"),
+        Wrong("always one", inside("1"), "and your keys are [1]"),
         Right("attaches itself by its name", '''inside_text = """BPF_HASH(calls, u32, u64);
 int kprobe____x64_sys_fdatasync(void *ctx) {
     struct bpf_pidns_info info;
