@@ -37,8 +37,10 @@ WHEELS = [*(f"manylinux_2_{minor}_x86_64" for minor in range(36, 4, -1)), "manyl
 # Nobody runs a package's tests in the VM, nor completes the names of packages that are not there.
 UNREAD = ["*/tests", "*/*/tests", "jedi/third_party/typeshed/stubs", "jedi/third_party/django-stubs"]
 
-# Nobody reads manuals in the VM, and dpkg leaves out what these patterns match.
-DPKG_OPTIONS = """path-exclude=/usr/share/doc/*
+# Nobody reads manuals in the VM, its initrd does without udev, and dpkg leaves out what these patterns match.
+DPKG_OPTIONS = """path-exclude=/usr/share/initramfs-tools/hooks/udev
+path-exclude=/usr/share/initramfs-tools/scripts/*/udev
+path-exclude=/usr/share/doc/*
 path-exclude=/usr/share/man/*
 path-exclude=/usr/share/info/*
 path-exclude=/usr/share/locale/*
@@ -46,15 +48,17 @@ path-exclude=/usr/share/lintian/*
 path-exclude=/usr/share/bug/*
 """
 
-# The initrd needs these and no other drivers: it starts quicker.
-DRIVERS = ["virtio_pci", "virtio_blk", "ext4", "crc32c"]
-# Built into the kernels of later releases. Only in the initrd does udev run, which gives the wire its name.
-MORE_DRIVERS = {"bookworm": ["virtio_console"]}
-
+# The initrd needs these drivers and no others, so it starts quicker; nor udev, which gives up after a minute on what a
+# slow computer still does. What udev's last script does has to be done then.
 INITRD = """set -eu
-mkdir -p "$1/etc/initramfs-tools/conf.d"
-printf 'MODULES=list\\nCOMPRESS=gzip\\nFSTYPE=ext4\\n' > "$1/etc/initramfs-tools/conf.d/lab"
-printf '{drivers}' > "$1/etc/initramfs-tools/modules"
+mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/etc/initramfs-tools/scripts/init-bottom"
+printf '%s\\n' MODULES=list COMPRESS=gzip FSTYPE=ext4 > "$1/etc/initramfs-tools/conf.d/lab"
+printf '%s\\n' virtio_pci virtio_blk ext4 crc32c > "$1/etc/initramfs-tools/modules"
+cat > "$1/etc/initramfs-tools/scripts/init-bottom/dev" << 'END'
+#!/bin/sh
+[ "$1" = prereqs ] || mount -n -o move /dev "$rootmnt/dev"
+END
+chmod 755 "$1/etc/initramfs-tools/scripts/init-bottom/dev"
 """
 
 # The headers depend on a compiler, but clang is the one that reads them, and links C to shared libraries; clang's own
@@ -115,11 +119,6 @@ rm -rf "$1.tree"
 """
 
 
-def initrd(suite: str) -> str:
-    """Return the shell script that chooses what goes into the initrd of a Debian release."""
-    return INITRD.format(drivers="".join(f"{name}\\n" for name in DRIVERS + MORE_DRIVERS.get(suite, [])))
-
-
 def target(suite: str) -> Path:
     """Return where the image of a Debian release is or will be.
 
@@ -167,7 +166,7 @@ def mmdebstrap(suite: str, scratch: Path, here: Path) -> list[str]:
     $LAB_SITE and $LAB_DISK are the numbers of open files: an archive to read, and the disk's image to write.
     """
     hooks = {
-        "essential": [SITE, initrd(suite)],
+        "essential": [SITE, INITRD],
         "customize": [
             PYTHON,
             COMPILE,

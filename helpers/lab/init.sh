@@ -16,6 +16,11 @@ mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 modprobe -a virtio_console virtio_net qemu_fw_cfg 9p 9pnet_virtio
 
+# Under the name that udev would give it, once the driver has heard of it from QEMU.
+until wire=$(grep -lx wire /sys/class/virtio-ports/*/name 2> /dev/null); do sleep 0.01; done
+mkdir /dev/virtio-ports
+ln -s "../$(basename "${wire%/name}")" /dev/virtio-ports/wire
+
 hostname lab
 ip link set lo up
 ip link set eth0 up
