@@ -1,6 +1,6 @@
 """python -m tests.fresh [SUITE] [own | user]: rehearse the course on a Debian that boots, emulated (as root).
 
-    own     what notebook 14 asks for, `sudo make lab` on the machine's own kernel, and all notebooks from top to bottom
+    own     `sudo make lab` on the machine's own kernel, what notebook 14 asks for, and all notebooks from top to bottom
     user    `make lab` as an ordinary user, with late deadlines for a machine in the machine; then 01
 
 SUITE is trixie or bookworm. Each line says how many seconds after the boot something happened, how much CPU QEMU had
@@ -20,10 +20,10 @@ from tests.fresh import boot
 ALL = " ".join(f"notebooks/{path.name}" for path in sorted(cache.PROJECT.glob("notebooks/[0-9]*.ipynb")))
 ASKED_FOR = re.search(r"`(sudo apt install [^`]+)`", cache.PROJECT.joinpath(ALL.split()[-1]).read_text())[1]
 FIRST = "first notebooks/01_hello_trace_pipe.ipynb"
-# What is typed before, the command, the cache that it fills, and what is opened then.
+# The command, the cache that it fills, what is typed then, and what is opened.
 TRIALS = {
-    "own": (f"yes | {ASKED_FOR}", "sudo make lab", "/root/.cache/first-ebpf", f"all {ALL}"),
-    "user": ("true", "EBPF_LAB_DEADLINE=1200 make lab", "~/.cache/first-ebpf", FIRST),
+    "own": ("sudo make lab", "/root/.cache/first-ebpf", f"yes | {ASKED_FOR}", f"all {ALL}"),
+    "user": ("EBPF_LAB_DEADLINE=1200 make lab", "~/.cache/first-ebpf", "true", FIRST),
 }
 
 
@@ -37,8 +37,8 @@ def seconds_of_work() -> float:
 
 def rehearse(suite: str, trial: str) -> bool:
     """Boot a machine and print what its trial says; return whether all went well."""
-    before, command, directory, notebooks = TRIALS[trial]
-    fill = {"before": before, "command": command, "cache": directory, "notebooks": notebooks, "work": boot.WORK}
+    command, directory, then, notebooks = TRIALS[trial]
+    fill = {"command": command, "cache": directory, "then": then, "notebooks": notebooks, "work": boot.WORK}
     print(f"{suite}, {trial}: making the machine", flush=True)
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         boot.make(suite, Path(folder), boot.TRIAL.format(**fill))

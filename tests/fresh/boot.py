@@ -39,8 +39,6 @@ say "work begins"
 python3 -c '{work}'
 say "work ends"
 say "logged in as $(id -un), $(uname -r)"
-{{ {before}; }} > ~/said 2>&1 || cat ~/said
-say "typed before: {before}"
 cd && git clone --quiet /srv/first-ebpf.git && cd first-ebpf
 say "cloned; now: {command}"
 {command} > ~/said 2>&1 & lab=$!
@@ -50,6 +48,7 @@ until address=$(grep -o 'http://127.0.0.1:[0-9]*/lab/tree[^ ]*token=[0-9a-f]*' ~
     sleep 5
 done
 say "JupyterLab said its address"
+{{ {then}; }} > ~/installed 2>&1 || cat ~/installed
 python=$(echo {cache}/python-*/bin/python)
 sudo=$(ls $python > /dev/null 2>&1 || echo sudo)
 [ "$sudo" ] && python=$(sudo sh -c "echo {cache}/python-*/bin/python")
