@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers.collect import columns as columns_module
@@ -111,15 +111,17 @@ def test_categories_are_sorted_and_codes_small():
     assert list(text.join(9).categories) == ["awk", "bash", "zsh"] and text.join(9).codes.dtype == "int8"
 
 
-def test_many_categories():
+@pytest.mark.parametrize("count", [127, 128, 129, 130, 32_769, 70_000])
+def test_many_categories(count):
     text = Text()
-    names = [b"%d" % n for n in range(70_000)]
+    names = [b"%d" % n for n in range(count)]
     text.append(np.array(names, "S8"))
-    assert list(text.join(70_000)) == [name.decode() for name in names]
+    assert list(text.join(count)) == [name.decode() for name in names]
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(1, 20), st.lists(st.binary(max_size=20), max_size=60))
+@example(9, [b"12345678a", b"12345678b"])
 def test_distinct(width, values):
     values = np.array([value[:width] for value in values], f"S{width}")
     first, codes = distinct(values)
