@@ -657,6 +657,23 @@ tell = {way: waits(code)["stack"].iloc[0].split(";")[2] for way, code in ways.it
         Wrong("by thread", written("long n = PT_REGS_RC(ctx); pid = bpf_get_current_pid_tgid();" + ADDED), "`written` has 0"),
         Wrong("counts calls", written("if ((long)PT_REGS_RC(ctx) > 0) written.increment(pid);"), "`written` has 3"),
         Wrong("in the notebook only", written("long n = PT_REGS_RC(ctx);" + ADDED, ", pid=os.getpid()"), "`written` has 0"),
+        Wrong("what was asked for", """
+detach_all()
+my_bpf = BPF(text='''
+BPF_HASH(asked, u64, u64);
+BPF_HASH(written, u32, u64);
+TRACEPOINT_PROBE(syscalls, sys_enter_pwrite64) {
+    u64 id = bpf_get_current_pid_tgid(), count = args->count;
+    asked.update(&id, &count);
+    return 0;
+}
+TRACEPOINT_PROBE(syscalls, sys_exit_pwrite64) {
+    u64 id = bpf_get_current_pid_tgid(), *count = asked.lookup(&id);
+    if (count && args->ret > 0)
+        written.increment(id >> 32, *count);
+    return 0;
+}
+''')""", "6000 bytes were taken; under its PID `written` has 9000"),
         Right("by the whole path, with a check of its own", written("s64 n = PT_REGS_RC(ctx); if (n < 0) return 0;" + ADDED).replace(
             'name="c"', "name=LIBC")),
         Right("a larger key, and a sum by hand", written("""
