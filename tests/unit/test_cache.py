@@ -120,7 +120,7 @@ def another_name(monkeypatch, module, name, value):
     assert template.location(image.DEFAULT_SUITE, "tcg") != before
 
 
-@pytest.mark.parametrize("name", ["mmdebstrap", "pip", "pack", "UNREAD", "WHEELS", "DRIVERS"])
+@pytest.mark.parametrize("name", ["mmdebstrap", "pip", "pack", "UNREAD", "WHEELS"])
 def test_a_disk_is_named_after_each_argument(disk, monkeypatch, name):
     before = image.target(image.DEFAULT_SUITE)
     monkeypatch.setattr(image, name, more(image, name))
