@@ -119,24 +119,24 @@ def prepare(app: Any, wire: Wire) -> None:
 
 
 def warm_up() -> None:
-    """Talk to our own kernel through its sockets, as Jupyter does."""
+    """Talk to our own kernel through its sockets, as Jupyter does; the deadline is that of whoever waits for us."""
     from jupyter_client.blocking.client import BlockingKernelClient
 
     client = BlockingKernelClient()
     connection: Any = {"ip": "127.0.0.1", "transport": "tcp", "key": b"until the thaw", **PORTS}
     client.load_connection_info(connection)
     client.start_channels()
-    client.wait_for_ready(timeout=120)
+    client.wait_for_ready()
 
     def watch(message: Request) -> None:
         if message["msg_type"] == "error":
             raise RuntimeError("\n".join(message["content"]["traceback"]))
 
     for code in ("print('warm up')", WARM_UP, WARM_UP):
-        client.execute_interactive(code, store_history=False, allow_stdin=False, output_hook=watch, timeout=300)
+        client.execute_interactive(code, store_history=False, allow_stdin=False, output_hook=watch)
     for ask in (client.complete, client.inspect):
         ask("plt.plo", 7)
-        client.get_shell_msg(timeout=120)
+        client.get_shell_msg()
     client.stop_channels()
 
 
