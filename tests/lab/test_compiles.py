@@ -25,7 +25,9 @@ WRONG = [
 @pytest.fixture(scope="module")
 def compared(person):
     """What tests/compiles/compare.py says of each program, by its name."""
-    chosen = [program for program in GOOD + BROKEN if program.name in PRECOMPILED + LEFT_ALONE + WRONG]
+    # Those whose time counts twice: what is run for the first time by software emulation takes longer.
+    rounds = PRECOMPILED, PRECOMPILED + LEFT_ALONE + WRONG
+    chosen = [program for names in rounds for program in GOOD + BROKEN if program.name in names]
     file = person.project / "programs.json"
     file.write_text(json.dumps(chosen))
     try:
@@ -47,7 +49,7 @@ def test_nothing_else_changes(compared):
 def test_many_times_faster(compared):
     assert "linux/sched.h" in compared["task"]["precompiled"]
     stock, ours = zip(*(compared[name]["cpu"] for name in PRECOMPILED))
-    assert sum(stock) > 4 * sum(ours)  # 10 and more where all has been run before
+    assert sum(stock) > 4 * sum(ours)  # 10 and more on a quiet machine
 
 
 def test_kernel_symbols_are_looked_up_as_before(person):
