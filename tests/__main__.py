@@ -14,7 +14,7 @@
 
 What needs root asks sudo for it, once; where that is refused, it is left out. What they build and write goes to a cache
 of their own, in which the image and the frozen machine are those of the person who runs them.
-The first two have the machine to themselves, as some of their tests measure time; then two groups run at once. A
+The first three have the machine to themselves, as some of their tests measure time; then two groups run at once. A
 summary at the end says what ran where. With --coverage it says which lines of helpers/ were run, inside the virtual
 machine too, but not in notebooks, exercises and browser; and not of lab/guest.py, which runs before there is a project.
 """
@@ -56,7 +56,7 @@ class Group(NamedTuple):
 GROUPS = {
     "unit": Group([PYTHON, *PYTEST, "-q", "tests/unit"], "this machine", alone=True),
     "host": Group([*ON_HOST, PYTHON, *PYTEST, "-q", "tests/live"], "this machine as root", [], alone=True),
-    "lab": Group([PYTHON, *SLOW, "tests/lab"], OUTSIDE),
+    "lab": Group([PYTHON, *SLOW, "tests/lab"], OUTSIDE, alone=True),
     "notebooks": Group([PYTHON, *SLOW, "tests/notebooks", "-k", "twice"], OUTSIDE, IN_LAB),
     "exercises": Group([PYTHON, *SLOW, "tests/notebooks", "-k", "exercises"], OUTSIDE, IN_LAB),
     "vm": Group([*IN_VM, "python", *SLOW, "tests/live"], "the lab's virtual machine", IN_VM),
