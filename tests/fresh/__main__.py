@@ -23,7 +23,7 @@ FIRST = "first notebooks/01_hello_trace_pipe.ipynb"
 # The command, the cache that it fills, what is typed then, and what is opened.
 TRIALS = {
     "own": ("sudo make lab", "/root/.cache/first-ebpf", f"yes | {ASKED_FOR}", f"all {ALL}"),
-    "user": ("EBPF_LAB_DEADLINE=1200 make lab", "~/.cache/first-ebpf", "true", FIRST),
+    "user": ("export EBPF_LAB_DEADLINE=1200; make lab", "~/.cache/first-ebpf", "true", FIRST),
 }
 
 
