@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-HEAVY = ["linux/sched.h", "linux/fs.h", "linux/blkdev.h", "linux/blk-mq.h", "linux/skbuff.h", "net/sock.h"]
-
 
 class Program(NamedTuple):
     name: str
