@@ -7,7 +7,8 @@ override EBPF_LAB_CACHE := $(if $(filter /%,$(firstword $(EBPF_LAB_CACHE))),,$(C
 export PYTHONPATH := $(CURDIR)
 
 # What is asked for, and what is locked.
-MADE_OF := { sed '/^.tool/,$$d' pyproject.toml; cat binder/requirements/*.txt /etc/os-release; } 2> /dev/null
+MADE_OF := { sed '/^.tool/,$$d' pyproject.toml; cat binder/requirements/*.txt; grep ^VERSION_CODENAME= /etc/os-release; } \
+    2> /dev/null
 VENV := $(EBPF_LAB_CACHE)/python-$(shell $(MADE_OF) | sha256sum 2> /dev/null | cut -c1-12)
 PYTHON := "$(VENV)/bin/python"
 SETUP := @sh binder/setup "$(VENV)"

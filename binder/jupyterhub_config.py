@@ -1,6 +1,7 @@
 """JupyterHub for a class on one computer: `sudo make classroom`. The README says what the teacher does."""
 
 import os
+import shlex
 import subprocess
 import sys
 
@@ -11,7 +12,8 @@ c = get_config()  # noqa: F821
 for path in (cache.PROJECT, cache.directory(), sys.executable):
     if subprocess.run(["test", "-r", path], user="nobody", group="nogroup", extra_groups=[]).returncode:
         sys.exit(
-            f"Students cannot read {path}. Put the course where they can, in /srv say, and leave EBPF_LAB_CACHE unset."
+            f"Students cannot read {path}. Open it to them: sudo chmod -R go+rX {shlex.quote(str(path))}. Or put the "
+            "course where they can read it, in /srv say, and leave EBPF_LAB_CACHE unset."
         )
 
 # Where Debian keeps the proxy's modules, also for a Node.js that is not Debian's.
@@ -26,7 +28,8 @@ c.PAMAuthenticator.allowed_groups = {"students"}
 c.PAMAuthenticator.admin_groups = {"sudo"}
 
 c.JupyterHub.spawner_class = "localprocess"
-c.Spawner.cmd = [sys.executable, "-m", "helpers.lab.student"]
+# -P: it starts in the student's home, whose files are none of its modules.
+c.Spawner.cmd = [sys.executable, "-P", "-m", "helpers.lab.student"]
 c.Spawner.environment = {"PYTHONPATH": str(cache.PROJECT), "EBPF_LAB_CACHE": str(cache.directory())}
 c.Spawner.disable_user_config = True
 c.Spawner.http_timeout = c.Spawner.start_timeout = 120

@@ -10,7 +10,11 @@ from . import LabError, cache, choose, image, serve, session, template, vm
 
 
 def main() -> int:
-    """Return the exit status of what the command line asks for."""
+    """Return the exit status of what the command line asks for.
+
+    Raises:
+        LabError: it cannot be done.
+    """
     parser = argparse.ArgumentParser(prog="python -m helpers.lab", description="The lab that the notebooks run in.")
     parser.add_argument("--suite", default=session.suite(), help="Debian release of the virtual machine")
     actions = parser.add_subparsers(dest="action", required=True)
@@ -39,6 +43,8 @@ def main() -> int:
             return subprocess.run(options.command, timeout=options.timeout).returncode
         except subprocess.TimeoutExpired:
             return 124
+        except OSError as error:
+            raise LabError(f"{options.command[0]}: {error.strerror}.", "Name a command after --.") from error
     return session.run(options.command, options.timeout)
 
 
@@ -60,14 +66,16 @@ def _build(suite: str, again: bool) -> int:
 
 def status(suite: str) -> int:
     """Return 0, the exit status, having said what is there and where notebooks will run."""
+    print(f"notebooks run on   {(mode := choose.mode())}")
+    print(f"cache              {cache.directory()}")
+    if mode == "host":
+        return 0
     disk, frozen = image.target(suite), template.find(suite)
     kvm = "opens and may be used" if template.usable_kvm() else "cannot be used"
     if template.kvm_verdict().exists():
         kvm = "opens, but does not run the lab's virtual machine; software emulation is used"
-    print(f"notebooks run on   {choose.mode()}")
     print(f"QEMU               {vm.qemu_version()}")
     print(f"/dev/kvm           {kvm}")
-    print(f"cache              {cache.directory()}")
     print(f"Debian image       {disk.name if disk.exists() else 'not built: make vm'}")
     print(f"frozen machine     {frozen.name if frozen else 'not built: make vm'}")
     if frozen:

@@ -17,7 +17,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 OURS = re.compile(
     r"""(image-\w+|template-\w+-(kvm|tcg)|kvm-fails|python)-[0-9a-f]{12}(\.partial)?
     |memory-template-\w+-(kvm|tcg)-[0-9a-f]{12}-\d+(\.partial)?
-    |first-ebpf-(binder|book|checkpoints|hub|lock|python-lock|tests-\d+|workspaces)""",
+    |first-ebpf-(binder|book|hub|lock|python-lock|tests-\d+|workspaces)""",
     re.VERBOSE,
 )
 
@@ -73,6 +73,13 @@ def _in_home() -> Path:
     except RuntimeError:
         problem = f"There is no home directory for the lab's cache: user {os.getuid()} is not in /etc/passwd."
         raise LabError(problem, "Set HOME, or EBPF_LAB_CACHE to a directory that you may write.") from None
+
+
+def in_terminal(command: str) -> str:
+    """Return what to do: a shell's command that is run in the checkout, and finds what is built where it is now."""
+    named = os.environ.get("EBPF_LAB_CACHE")
+    where = "" if not named or directory() == _in_home() else f"EBPF_LAB_CACHE={shlex.quote(named)} "
+    return f"In a terminal, run: cd {shlex.quote(str(PROJECT))} && {where}{command}"
 
 
 def _made(path: Path) -> Path:

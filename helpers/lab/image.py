@@ -204,6 +204,17 @@ def pack(scratch: Path) -> list[str]:
     return ["qemu-img", "convert", *form, f"{scratch}/disk.ext4", f"{scratch}/disk.qcow2"]
 
 
+def work() -> Path:
+    """Return the directory below which mmdebstrap works: $TMPDIR, or /var/tmp, as /tmp may lie in memory.
+
+    A $TMPDIR that is closed to others, as libpam-tmpdir makes it, is no use to mmdebstrap without root, which becomes
+    somebody else.
+    """
+    named = Path(os.environ.get("TMPDIR") or "/var/tmp").absolute()
+    is_open = all(path.stat().st_mode & 0o001 for path in (named, *named.parents))
+    return named if is_open or os.geteuid() == 0 else Path("/var/tmp")
+
+
 def build(scratch: Path, suite: str, say: Say) -> None:
     """Make the image of a Debian release in the directory *scratch*.
 
@@ -223,8 +234,7 @@ def build(scratch: Path, suite: str, say: Say) -> None:
         high = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 100) for number in (reading, disk.fileno())]
         os.close(reading)
         site = beside.submit(gather, suite, scratch, writing)
-        # /tmp may lie in memory.
-        settings = {"LAB_SITE": str(high[0]), "LAB_DISK": str(high[1]), "TMPDIR": os.environ.get("TMPDIR", "/var/tmp")}
+        settings = {"LAB_SITE": str(high[0]), "LAB_DISK": str(high[1]), "TMPDIR": str(work())}
         try:
             what = "mmdebstrap could not make the VM's root file system"
             command = mmdebstrap(suite, scratch, INIT.parent)

@@ -22,7 +22,8 @@ def write_kernelspec(directory: Path) -> Path:
     """Return the folder of the kernel `ebpf` of this checkout, written below a Jupyter data directory."""
     folder = directory / "kernels/ebpf"
     spec = {
-        "argv": [sys.executable, "-m", "helpers.lab.kernel", "{connection_file}"],
+        # -P: a file beside the notebook, such as a json.py, is none of the launcher's modules.
+        "argv": [sys.executable, "-P", "-m", "helpers.lab.kernel", "{connection_file}"],
         "display_name": "eBPF lab",
         "language": "python",
         # A signal would reach the launcher, not the Python inside the virtual machine.
@@ -71,7 +72,6 @@ def options() -> dict[str, dict[str, object]]:
         "MultiKernelManager": {"default_kernel_name": "ebpf"},
         # A port of 127.0.0.1 is open to everybody on this machine, a file need not be.
         "KernelManager": {"transport": "ipc" if sockets.possible() else "tcp"},
-        "FileCheckpoints": {"checkpoint_dir": str(cache.own() / "first-ebpf-checkpoints")},
     }
 
 

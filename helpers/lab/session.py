@@ -35,7 +35,13 @@ def thawed(parent: int, ports: dict[int, int] | None = None, **request: Any) -> 
     """
     built = template.find(suite())
     if built is None:
-        raise LabError("The lab's virtual machine is not built yet.", "In a terminal, run: make vm")
+        if not os.access(cache.directory(), os.W_OK):
+            raise LabError(
+                f"No virtual machine in {cache.directory()} suits this account and this QEMU.",
+                "Ask who built it to run the same command again (for a class: sudo make classroom), and to add this "
+                "account to the group kvm if theirs is in it.",
+            )
+        raise LabError("The lab's virtual machine is not built yet.", cache.in_terminal("make vm"))
     here, share = Path.cwd(), cache.notebook_dir()
     request |= {
         "directory": str(here if here.is_relative_to(share) else share),

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from pathlib import Path
 
 from helpers.lab import machine
@@ -291,6 +291,8 @@ def begin(what: str, groups: list[str], venv: Path) -> None:
             progress.python.began = time.time()
             shutil.rmtree(venv, ignore_errors=True)
             causes.run([sys.executable, "-m", "venv", venv], "Python could not make an environment of its own")
+    with contextlib.suppress(OSError):
+        os.utime(venv)  # see template.prune(); in a class it may be root's
     python = str(venv / "bin/python")
     os.execv(python, [python, "-m", "helpers.lab.setup", str(venv), what, "--go-on", *groups, "--later", *later])
 
@@ -306,7 +308,7 @@ def finish(what: str, groups: list[str], later: list[str], venv: Path) -> None:
     if lists := wanted(what, groups, venv):
         tasks[progress.python] = lambda: python_packages(venv, lists)
     if what == "vm" and not image.target(suite).exists():
-        causes.enough_room({cache.directory(): 3, Path(os.environ.get("TMPDIR", "/var/tmp")): 2})
+        causes.enough_room({cache.directory(): 3, image.work(): 2})
         causes.user_namespaces()
         tasks[progress.disk] = lambda: image.ensure(suite, progress.disk.says)
     boots = what == "vm" and bool(tasks or not template.find(suite))
@@ -332,6 +334,11 @@ def finish(what: str, groups: list[str], later: list[str], venv: Path) -> None:
             said = f"{error}\nWhat runs beside it ends first …"
             print((CLEAR if progress.live else "") + said, file=sys.stderr, flush=True)
             sys.exit(1)
+        except KeyboardInterrupt:
+            # Programs that install have heard it, too, and end; a machine that boots has not, and ends with us.
+            wait(begun.values())
+            print(CLEAR if progress.live else "", file=sys.stderr, flush=True)
+            os._exit(130)
     minutes, seconds = divmod(round(time.time() - progress.since), 60)
     print(f"  Everything is set up, after {minutes} min {seconds} s.", file=sys.stderr)
 
@@ -339,6 +346,8 @@ def finish(what: str, groups: list[str], later: list[str], venv: Path) -> None:
 def main(arguments: list[str]) -> None:
     """Begin, or go on in the environment's Python."""
     venv, what, *rest = arguments
+    if "class" in rest:
+        os.umask(0o022)  # students read what is built for them, whatever root's umask is
     if rest[:1] == ["--go-on"]:
         split = rest.index("--later")
         finish(what, rest[1:split], rest[split + 1 :], Path(venv))

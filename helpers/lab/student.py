@@ -33,7 +33,9 @@ def hand_out(course: Path, notebook_dir: Path) -> None:
 
 def _copy_new(source: str, target: str) -> None:
     if not os.path.lexists(target):
-        shutil.copyfile(source, target)
+        # Whole or not at all: where the disk is full, the next time copies it.
+        shutil.copyfile(source, f"{target}.partial")
+        os.rename(f"{target}.partial", target)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from .building import Changed, Say, building
 from .vm import Message
 
 AGENT = Path(__file__).with_name("guest.py")
-UNUSED_FOR = 14 * 24 * 3600  # seconds after which an image or a template that nothing has thawed may go
+UNUSED_FOR = 14 * 24 * 3600  # seconds after which prune() removes what nothing has used
 
 # How long a guest may take (seconds) to say its first word, and from there until it is warm.
 BOOT = {"kvm": (20, 120), "tcg": (180, 600)}
@@ -222,7 +223,7 @@ def thaw(template: Path, share: Path, **request: Any) -> vm.VM:
     """
     made = check(template)
     disk = cache.directory() / made["image"]
-    for used in (template, disk):
+    for used in (template, disk, sys.prefix):
         # Where several people share a cache, only its owner keeps count.
         with contextlib.suppress(OSError):
             os.utime(used)
@@ -270,8 +271,8 @@ def copy_memory(ram: Path, copy: Path) -> None:
 
 
 def prune(keep: list[Path]) -> None:
-    """Remove images and templates that nothing has thawed for two weeks."""
+    """Remove images, templates and Python environments that nothing has used for two weeks."""
     for path in cache.ours(cache.directory()):
-        is_one = path.name.startswith(("image-", "template-"))
-        if is_one and path not in keep and time.time() - path.stat().st_mtime > UNUSED_FOR:
+        is_one = path.name.startswith(("image-", "template-", "python-"))
+        if is_one and path not in [*keep, Path(sys.prefix)] and time.time() - path.stat().st_mtime > UNUSED_FOR:
             shutil.rmtree(path, ignore_errors=True)

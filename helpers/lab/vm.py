@@ -42,7 +42,7 @@ HARDWARE = [
     *["-serial", "chardev:console"],
 ]
 # Outside of its environment Debian has no command python, and no pip by which the lock is read.
-BUILD_AGAIN = f"Build the lab's template again: {shlex.quote(sys.executable)} -m helpers.lab build --again"
+BUILD_AGAIN = cache.in_terminal(f"{shlex.quote(sys.executable)} -m helpers.lab build --again")
 # Linux panics when its check of the timer, a few milliseconds of waiting, finds a busy machine emulating it too slowly.
 KERNEL_COMMAND_LINE = (
     "root=/dev/vda ro rootfstype=ext4 fastboot init=/sbin/lab-init console=ttyS0 loglevel=4 panic=-1 net.ifnames=0 "
@@ -160,6 +160,8 @@ class VM:
             stderr=subprocess.STDOUT,
             pass_fds=numbers,
             env={**os.environ, "TMPDIR": str(cache.own())},
+            # Ctrl-C in the terminal is for us, who end it: a QEMU ended by that would look like one that cannot run.
+            process_group=0,
         )
         self.lines, self.replies = self.wire.makefile("rb"), self.monitor.makefile("rb")
         self.reader = threading.Thread(target=self._read_console, daemon=True)

@@ -38,7 +38,7 @@ def seccomp() -> dict:
 
 
 class Memory:
-    """What the container's processes use (bytes), looked at often, and the most of it since the last `reset`.
+    """What the container's processes use (bytes), looked at often, and the most of it.
 
     Pages of files that were read or written are left out: the kernel takes those back when memory is short, and counts
     them up to the limit when it is not.

@@ -6,6 +6,7 @@ All of it lives in a mount namespace with an /etc of its own, so that the accoun
 import contextlib
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from helpers.lab import serve
 from tests.jupyter import Server, WebKernel
 from tests.lab.person import CACHE, COURSE, as_user, end, within_reach
 
@@ -91,6 +93,10 @@ class School:
         for process in left:
             process.kill()
         assert not left, f"the hub has ended and these have not: {left}"
+        # Each student's next server would remove them, and there is none.
+        for folder in Path(serve.RUNTIME_PARENT).glob(f"{serve.RUNTIME_PREFIX}[0-9]*-*"):
+            if folder.stat().st_uid in {student.uid for student in self.students}:
+                shutil.rmtree(folder)
 
 
 class Student:
@@ -105,6 +111,8 @@ class Student:
         subprocess.run([*school.inside, "chpasswd"], input=f"{self.name}:{self.password}", text=True, check=True)
         # Debian 12's useradd closes a home; some others do not.
         self.home.chmod(0o700)
+        # The server starts there, and its code is the teacher's.
+        (self.home / "json.py").write_text("raise SystemExit('this ran outside')")
         self.become = [*school.inside, *as_user(self.uid), "env", f"HOME={self.home}"]
 
     def start(self):

@@ -181,7 +181,6 @@ def traces(person) -> set[str]:
         line = " ".join(process.info["cmdline"] or []).replace(",,", ",")
         if str(person.cache) in line or str(person.project) in line:
             found.add(f"process {process.info['pid']}: {line[:80]}")
-    found.update(f"file {path}" for path in (person.cache / "first-ebpf-checkpoints").rglob("*"))
     owner = person.project.stat().st_uid
     runs = Path(serve.RUNTIME_PARENT).glob(f"{serve.RUNTIME_PREFIX}[0-9]*-*")
     found.update(f"file {path}" for path in runs if path.stat().st_uid == owner)

@@ -1,6 +1,7 @@
 """Whatever is missing or broken is told in one sentence, with what to do, in the terminal and in the notebook."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -8,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.lab import LabError, image, template, vm
-from helpers.lab.__main__ import status
+from helpers.lab import LabError, choose, image, template, vm
+from helpers.lab.__main__ import main, status
 
 IN_THE_NOTEBOOK = """
 import json
@@ -45,9 +46,16 @@ def test_no_template_yet(person, other_cache):
     environment = {"EBPF_LAB_CACHE": str(other_cache)}
     done = person.lab("run", "--", "true", environment=environment)
     assert done.returncode != 0
-    assert done.stderr.strip() == "The lab's virtual machine is not built yet. In a terminal, run: make vm"
+    where = f"cd {shlex.quote(str(person.project))} && EBPF_LAB_CACHE={shlex.quote(str(other_cache))}"
+    assert done.stderr.strip() == f"The lab's virtual machine is not built yet. In a terminal, run: {where} make vm"
     told = person.python(IN_THE_NOTEBOOK, environment=environment)
     assert "not built yet" in told and "make vm" in told and "restart this kernel" in told
+
+
+def test_no_template_for_this_account_in_a_cache_of_somebody_elses(person):
+    done = person.lab("run", "--", "true", environment={"EBPF_LAB_CACHE": "/usr"})
+    assert done.returncode != 0
+    assert "No virtual machine in /usr suits this account and this QEMU. Ask who built it" in done.stderr
 
 
 def test_a_port_that_another_process_has(person):
@@ -112,6 +120,17 @@ def test_template_of_another_qemu_is_not_thawed(person, built, tmp_path, monkeyp
     monkeypatch.setattr(template, "AGENT", agent)
     assert template.location(image.DEFAULT_SUITE, "tcg") != here
     assert template.find() is None or template.find() != here
+
+
+def test_host_mode_takes_no_qemu(monkeypatch, capsys):
+    """As `sudo make lab` leaves a machine whose kernel can trace."""
+    monkeypatch.setattr(choose, "mode", lambda: "host")
+    monkeypatch.setattr(vm.shutil, "which", lambda *_: None)
+    assert status(image.DEFAULT_SUITE) == 0
+    assert capsys.readouterr().out.startswith("notebooks run on   host\n")
+    monkeypatch.setattr(sys, "argv", ["helpers.lab", "run", "--", "no-such-program"])
+    with pytest.raises(LabError, match="no-such-program: No such file"):
+        main()
 
 
 def test_kvm_that_opens_but_runs_no_guest(monkeypatch, tmp_path, built, capsys):

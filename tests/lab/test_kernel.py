@@ -36,6 +36,24 @@ def test_first_event_comes_soon(person):
     assert median["event"] <= 2 * BUSY
 
 
+def test_a_file_beside_the_notebook_is_none_of_the_launchers_modules(person):
+    """It would run outside of the virtual machine, or keep the kernel from starting."""
+    file = person.project / "notebooks/json.py"
+    file.write_text("raise SystemExit('this ran outside')")
+    try:
+        said = person.python(
+            """
+            import json
+            from tests.lab.kernels import LocalKernel, jupyter
+            with jupyter(), LocalKernel() as kernel:
+                print(json.dumps(kernel.execute("print(1 + 1)")))
+            """
+        )
+    finally:
+        file.unlink()
+    assert said == "2\n"
+
+
 def test_interrupt_restart_and_shutdown(person):
     seen = person.python(
         """

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -67,6 +68,41 @@ def test_devices_that_never_come_to_an_end(built, no_machine_stays, monkeypatch,
         pytest.raises(LabError, match="QEMU still says 'inmigrate'.*after 0.5 s"),
     ):
         thaw(built, pipe)
+
+
+SET_UP = """
+import signal, sys
+from pathlib import Path
+from helpers.lab import setup
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started the tests
+setup.finish("vm", [], [], Path(sys.prefix))
+"""
+
+
+def is_emulated(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return any(argument.startswith("tcg") for argument in process.cmdline()[1:])
+    return False
+
+
+def test_ctrl_c_during_the_first_boot(built, tmp_path):
+    """It ends all at once, and is not taken for a machine that does not run."""
+    disk = image.target(image.DEFAULT_SUITE)
+    (tmp_path / disk.name).symlink_to(disk)
+    command = [sys.executable, "-c", SET_UP]
+    env = {**os.environ, "EBPF_LAB_CACHE": str(tmp_path)}
+    with subprocess.Popen(command, env=env, start_new_session=True, stderr=subprocess.PIPE, text=True) as terminal:
+        deadline = time.monotonic() + 120
+        # Where there is a /dev/kvm, it is tried first.
+        while not (machines := [one for one in psutil.Process(terminal.pid).children() if is_emulated(one)]):
+            assert terminal.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        assert os.getpgid(machines[0].pid) != terminal.pid
+        os.killpg(terminal.pid, signal.SIGINT)
+        said = terminal.communicate(timeout=30)[1]
+    assert terminal.returncode == 130 and "Traceback" not in said
+    machines[0].wait(timeout=30)
+    assert not list(tmp_path.glob("kvm-fails-*"))
 
 
 def test_a_guest_that_is_gone_before_it_is_told_anything(built, no_machine_stays):

@@ -3,6 +3,9 @@
 import os
 import shutil
 import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +14,7 @@ from helpers.lab import LabError, building, cache, image, setup, template, vm
 MADE = [
     *("image-trixie-0123456789ab", "template-trixie-tcg-0123456789ab", "python-0123456789ab"),
     *("memory-template-trixie-kvm-0123456789ab-1795620000000000000", "image-sid-0123456789ab.partial"),
-    *("first-ebpf-binder", "first-ebpf-checkpoints", "first-ebpf-hub", "first-ebpf-workspaces"),
+    *("first-ebpf-binder", "first-ebpf-hub", "first-ebpf-workspaces"),
     "first-ebpf-tests-4194305",
 ]
 FILES = ["kvm-fails-0123456789ab", "first-ebpf-lock", "first-ebpf-python-lock"]
@@ -75,20 +78,32 @@ def test_a_build_removes_what_a_killed_one_left_and_nothing_else(disk):
     assert names == {*OTHERS, "image-trixie-0123456789ab", "first-ebpf-lock"}
 
 
-def test_what_nobody_has_used_goes_and_nothing_else(disk):
-    used, unused = disk / "image-trixie-0123456789ab", disk / "template-trixie-tcg-0123456789ab"
-    for folder in (used, unused):
+def test_what_nobody_has_used_goes_and_nothing_else(disk, monkeypatch):
+    used, python = disk / "image-trixie-0123456789ab", disk / "python-0123456789ab"
+    for folder in (used, disk / "template-trixie-tcg-0123456789ab", python, disk / "python-ba9876543210"):
         folder.mkdir()
     for folder in disk.iterdir():
         os.utime(folder, (0, 0))
+    monkeypatch.setattr(sys, "prefix", str(python))
     template.prune(keep=[used])
-    assert {path.name for path in disk.iterdir()} == {*OTHERS, used.name}
+    assert {path.name for path in disk.iterdir()} == {*OTHERS, used.name, python.name}
 
 
 def more(module, name):
     """The same command, or part of a command, with one argument more."""
     before = getattr(module, name)
     return (lambda *given: [*before(*given), "-another"]) if callable(before) else type(before)([*before, "-another"])
+
+
+def test_mmdebstrap_works_where_others_get_through(tmp_path, monkeypatch):
+    """pytest's folders are closed to others, as libpam-tmpdir's are."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        for named, user, found in ((tmp_path, 1000, "/var/tmp"), (tmp_path, 0, tmp_path), (folder, 1000, "/var/tmp")):
+            monkeypatch.setenv("TMPDIR", str(named))
+            monkeypatch.setattr(image.os, "geteuid", lambda user=user: user)
+            assert image.work() == Path(found)
+        os.chmod(folder, 0o711)
+        assert image.work() == Path(folder)
 
 
 @pytest.mark.parametrize("name", ["qemu_arguments", "HARDWARE"])

@@ -1,5 +1,6 @@
 """What `make` says while it sets up: the cause of a failure, from what was printed, and how long it still takes."""
 
+import os
 import re
 import subprocess
 import sys
@@ -139,6 +140,16 @@ def test_what_fails_is_said_at_once_and_no_machine_boots(tmp_path, monkeypatch, 
     with pytest.raises(SystemExit):
         setup.finish("vm", [], [], tmp_path / "python")
     assert "The disk cannot be made. Try again." in capsys.readouterr().err
+
+
+def test_a_class_reads_what_is_built_under_a_strict_umask(tmp_path, monkeypatch):
+    before = os.umask(0o077)
+    try:
+        monkeypatch.setattr(setup, "begin", lambda *_: (tmp_path / "built").mkdir())
+        setup.main([str(tmp_path / "python"), "vm", "class"])
+    finally:
+        os.umask(before)
+    assert (tmp_path / "built").stat().st_mode & 0o777 == 0o755
 
 
 def test_a_user_without_a_name(tmp_path, monkeypatch):
