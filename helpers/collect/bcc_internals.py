@@ -43,8 +43,9 @@ def detach_all() -> int:
         return 0
     kind = sys.modules["bcc"].BPF
     _note_what_bcc_forgets(kind)
-    # Not isinstance(): a weak proxy among them would ask what it stood for, which may be gone.
-    alive = [thing for thing in gc.get_objects() if issubclass(type(thing), kind) and thing.module]
+    # Not isinstance(): a weak proxy among them would ask what it stood for, which may be gone. What BPF(text=...) leaves
+    # behind it has no module.
+    alive = [thing for thing in gc.get_objects() if issubclass(type(thing), kind) and getattr(thing, "module", None)]
     for bpf in alive:
         tables = {id(table): table for table in bpf.tables.values()}
         for table, cpu in [key for key in bpf.perf_buffers if key[0] in tables]:

@@ -81,7 +81,7 @@ def refused(error: BaseException | None, printed: str | None = None) -> Refused 
         for frame in _frames(error):
             if frame.f_code is BPF.load_func.__code__:
                 return _ask_kernel(frame.f_locals, error)
-            if frame.f_code is BPF.__init__.__code__ and not frame.f_locals["self"].module:
+            if frame.f_code is BPF.__init__.__code__ and not getattr(frame.f_locals["self"], "module", None):
                 return _ask_clang(frame.f_locals, printed)
         error = error.__cause__ or error.__context__
     return None

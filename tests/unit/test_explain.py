@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import explain
+from helpers import detach_all, explain
 from helpers.course.verdicts import KINDS, verdict
 from helpers.course.verifier import Log
 from tests.live.refusals import PROGRAMS, TOO_LARGE, text_of
@@ -114,6 +114,14 @@ def test_null_for_certain_is_not_the_kernels_memory():
 def test_what_is_no_refusal():
     assert explain(ValueError("no")).kind == ""
     assert repr(explain(ValueError("no"))) == "✓ Nothing has been refused."
+
+
+def test_a_placeholder_in_place_of_a_text():
+    """BCC raises before its object is whole, and Python keeps the object for as long as it keeps the exception."""
+    bcc = pytest.importorskip("bcc")
+    with pytest.raises(AttributeError, match="ellipsis") as caught:
+        bcc.BPF(text=...)
+    assert explain(caught.value).kind == "" and detach_all() == 0
 
 
 def test_nothing_is_claimed_of_what_is_not_known():
