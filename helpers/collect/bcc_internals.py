@@ -43,8 +43,8 @@ def detach_all() -> int:
         return 0
     kind = sys.modules["bcc"].BPF
     _note_what_bcc_forgets(kind)
-    # Not isinstance(): a weak proxy among them would ask what it stood for, which may be gone. What BPF(text=...) leaves
-    # behind it has no module.
+    # Not isinstance(): a weak proxy among them would ask what it stood for, which may be gone. And what
+    # BPF(text=...) leaves behind has no module.
     alive = [thing for thing in gc.get_objects() if issubclass(type(thing), kind) and getattr(thing, "module", None)]
     for bpf in alive:
         tables = {id(table): table for table in bpf.tables.values()}
@@ -61,27 +61,39 @@ FORGOTTEN = "forgotten_fds"  # what a BPF object keeps them as, so that they go 
 
 
 def _note_what_bcc_forgets(kind: type[Any]) -> None:
-    """Keep the file descriptors of probes that are attached a second time by the same BPF object.
+    """Keep the file descriptors of programs that the same BPF object attaches a second time.
 
     BCC keeps one for each place, so it forgets the first one, which then stays attached until Python ends.
 
     Args:
         kind: the class bcc.BPF, whose methods are changed; once.
     """
-    for method, fds in (("_add_kprobe_fd", "kprobe_fds"), ("_add_uprobe_fd", "uprobe_fds")):
-        add = getattr(kind, method, None)
-        if add is None or hasattr(add, "__wrapped__"):
+    attaching = "attach_tracepoint", "attach_perf_event", "attach_perf_event_raw"
+    for method in ("_add_kprobe_fd", "_add_uprobe_fd", *attaching):
+        attach = getattr(kind, method, None)
+        if attach is None or hasattr(attach, "__wrapped__"):
             continue
 
-        def noting(bpf: BPF, *names_and_fd: Any, add: Any = add, fds: str = fds) -> None:
-            known = getattr(bpf, fds)
-            for name in names_and_fd[:-1]:
-                known = known.get(name, {})
-            if isinstance(known, int):
-                bpf.__dict__.setdefault(FORGOTTEN, []).append(known)
-            add(bpf, *names_and_fd)
+        def noting(bpf: BPF, *args: Any, attach: Any = attach, **kwargs: Any) -> Any:
+            before = _kept(bpf)
+            result = attach(bpf, *args, **kwargs)
+            bpf.__dict__.setdefault(FORGOTTEN, set()).update(before - _kept(bpf))
+            return result
 
-        setattr(kind, method, functools.update_wrapper(noting, add))
+        setattr(kind, method, functools.update_wrapper(noting, attach))
+
+
+def _kept(bpf: BPF) -> set[int]:
+    """Return the file descriptors that BCC knows of, by place, and there perhaps by function or CPU."""
+
+    def fds(known: Any) -> set[int]:
+        return {known} if isinstance(known, int) else set[int]().union(*map(fds, known.values()))
+
+    return set[int]().union(*map(fds, (bpf.kprobe_fds, bpf.uprobe_fds, bpf.tracepoint_fds, bpf.open_perf_events)))
+
+
+if "bcc" in sys.modules:  # else the first detach_all() does it
+    _note_what_bcc_forgets(sys.modules["bcc"].BPF)
 
 
 def is_gone(bpf: BPF) -> bool:

@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import os
 
 import pytest
 
@@ -166,6 +167,22 @@ def test_stacks_without_room_are_counted(load):
     without = df[(df["kernel_stack"] == -errno.EEXIST) | (df["user_stack"] == -errno.EEXIST)]["value"].sum()
     assert folded[folded["stack"].str.contains("EEXIST")]["value"].sum() == without > 0
     assert max(folded.attrs["missing"].values()) <= without <= sum(folded.attrs["missing"].values())
+
+
+def test_what_is_attached_twice_leaves_no_file_open(load):
+    from bcc import BPF, PerfSWConfig, PerfType
+
+    load()
+    detach_all()
+    before = len(os.listdir("/proc/self/fd"))
+    bpf = BPF(text="".join(f"int {name}(void *ctx) {{ return 0; }}\n" for name in ("one", "two", "three", "sample")))
+    for cpu in (-1, 0, 0):
+        bpf.attach_perf_event(
+            ev_type=PerfType.SOFTWARE, ev_config=PerfSWConfig.CPU_CLOCK, fn_name="sample", sample_freq=99, cpu=cpu
+        )
+    for name, place in (("one", "tp"), ("two", "tp_re"), ("three", "tp")):
+        bpf.attach_tracepoint(**{place: "sched:sched_switch"}, fn_name=name)
+    assert detach_all() == 1 and len(os.listdir("/proc/self/fd")) == before
 
 
 def test_what_is_no_table_of_stacks(load):
