@@ -64,7 +64,7 @@ def flame_graph(
     """
     stacks = df[find_column(df, stack, (), "stack")]
     spent, timed = _spent(df, find_column(df, column, (), "column"))
-    distinct = spent.groupby(stacks.to_numpy(), sort=True).sum()
+    distinct = spent.groupby(stacks.to_numpy(), sort=False).sum()
     distinct = distinct[distinct > 0]
     total = float(distinct.sum())
     if not total:
@@ -131,11 +131,11 @@ def _spent(df: pd.DataFrame, column: str) -> tuple["pd.Series[float]", bool]:
 
 
 def _frames(distinct: "pd.Series[float]") -> Iterator[Frame]:
-    """Yield the boxes of stacks that are in the order of the alphabet: one goes on while the stacks begin alike."""
+    """Yield the boxes of stacks in the order of the alphabet, name by name: one goes on while stacks begin alike."""
     open_names: list[str] = []
     begins: list[float] = []
     at = 0.0
-    for stack, width in [*distinct.items(), ("", 0.0)]:
+    for stack, width in [*sorted(distinct.items(), key=lambda item: str(item[0]).split(";")), ("", 0.0)]:
         names = str(stack).split(";") if stack else []
         same = 0
         for ours, theirs in zip(open_names, names):

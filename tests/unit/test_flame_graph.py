@@ -85,6 +85,12 @@ def test_all_that_is_spent_is_in_the_lowest_row_and_none_twice():
         assert (row["begin"].iloc[1:].to_numpy() >= (row["begin"] + row["width"]).iloc[:-1].to_numpy()).all()
 
 
+def test_a_name_that_goes_on_where_another_ends_parts_no_box():
+    """Blank, digits and `(` to `.` come before the semicolon in ASCII."""
+    ax = plots.flame_graph(pd.DataFrame({"stack": ["http", "http.client", "http;read", "http 2"], "count": 1}))
+    assert [(depth, width) for depth, _, width in sorted(boxes(ax))] == [(0, 2), (0, 1), (0, 1), (1, 1)]
+
+
 def test_equal_stacks_are_one(df):
     assert sorted(boxes(plots.flame_graph(pd.concat([df, df]), "count"))) == sorted(
         boxes(plots.flame_graph(df.assign(count=2), "count"))
