@@ -37,6 +37,9 @@ def nanoseconds(df: pd.DataFrame, name: str) -> tuple[NDArray[np.int64], NDArray
 
     Integers are nanoseconds unless the column's name ends in _us, _ms or _s; floats are seconds unless it ends in _ns,
     _us or _ms; datetime64 and timedelta64 are what they say.
+
+    Raises:
+        ValueError: one has more nanoseconds than 64 bits can hold, as when it had been nanoseconds and not seconds.
     """
     values = df[name]
     present = values.notna().to_numpy()
@@ -49,7 +52,16 @@ def nanoseconds(df: pd.DataFrame, name: str) -> tuple[NDArray[np.int64], NDArray
     numbers = pd.to_numeric(values).to_numpy()
     if factor == 1 and numbers.dtype.kind in "iu":
         return numbers.astype("int64"), present
-    return np.rint(numbers.astype("float64") * factor).astype("int64"), present
+    scaled = np.rint(numbers.astype("float64") * factor)
+    if (abs(scaled) >= 2**63).any():
+        raise ValueError(
+            tr(
+                "{name!r} has times of more than 292 years. If they are nanoseconds, which became floats where a value "
+                "was missing, let the column's name end in _ns",
+                name=name,
+            )
+        )
+    return scaled.astype("int64"), present
 
 
 def groups(

@@ -205,6 +205,14 @@ def test_durations_of_many_kinds():
         assert plots.latency(pd.DataFrame({column: [value]}), column).get_title() == "1 event, it took 5 µs"
 
 
+def test_nanoseconds_that_became_floats_are_not_taken_for_seconds():
+    df = frame(10).rename(columns={"time_ns": "ts"})
+    df["ts"] = df["ts"].shift()
+    with pytest.raises(ValueError, match="'ts' has times of more than 292 years.* end in _ns"):
+        plots.timeline(df)
+    assert plots.timeline(df.rename(columns={"ts": "ts_ns"})).get_title().startswith("9 events in ")
+
+
 def test_titles_say_what_the_frame_says():
     df = frame(1000)
     most = df["comm"].value_counts()
