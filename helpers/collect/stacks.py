@@ -74,7 +74,8 @@ def fold_stacks(
     stacks, missing = [], dict[str, int]()
     for place in places.to_dict("records"):
         frames = [] if root is None else [str(place[root])]
-        ids = {kind: int(place[name]) for kind, name in kinds.items()}
+        # An error is below 0, also where the program keeps it in an unsigned field.
+        ids = {kind: (int(place[name]) + 2**31) % 2**32 - 2**31 for kind, name in kinds.items()}
         for kind in (USER, KERNEL):  # the user's functions are outside, the kernel's inside
             if kind not in ids:
                 continue

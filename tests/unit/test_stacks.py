@@ -91,6 +91,12 @@ def test_a_missing_stack_is_named_and_counted(kernel, user, stack, missing):
     assert fold(df)[stack] == 5 and folded["off_ns"].sum() == 105 and folded.attrs["missing"] == missing
 
 
+@pytest.mark.parametrize("dtype", ["uint32", "uint64"])
+def test_an_error_in_an_unsigned_field_is_one(dtype):
+    df = rows((EEXIST, EFAULT, 5), (1, 7, 100)).astype({"kernel_stack": dtype, "user_stack": dtype})
+    assert fold_stacks(df, "the table", "off_ns").attrs["missing"] == {"kernel EEXIST": 5, "user EFAULT": 5}
+
+
 def test_a_stack_that_goes_deeper():
     [stack] = fold(rows((9, 8, 5)), user=None)
     assert stack.split(";") == ["[deeper]"] + ["do_sync_[k]"] * 127
