@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from helpers.collect.bcc_internals import HASH, PERCPU_HASH, map_entries, map_layout
+from helpers.collect.bcc_internals import BATCH, HASH, PERCPU_HASH, map_entries, map_layout
 from helpers.collect.clocks import BPF_CLOCK, realtime_offset_ns
 from helpers.collect.columns import Text
 from helpers.collect.records import dtype_of
@@ -61,7 +61,7 @@ def read_map(table: Any, *, per_cpu: bool = False) -> pd.DataFrame:
     cpus = len(layout.cpus) if layout.cpus else 1
     size = -(-value.itemsize // 8) * 8 if layout.cpus else value.itemsize  # the kernel pads each CPU's value
     begin = time.monotonic_ns()
-    rows, keys, values = map_entries(layout.fd, key.itemsize, size * cpus)
+    rows, keys, values = map_entries(layout.fd, key.itemsize, size * cpus, min(BATCH, layout.max_entries + 1))
     end = time.monotonic_ns()
     columns = _fields(np.ndarray(rows, key, keys))
     for name, each in _fields(np.ndarray((rows, cpus), value, values, strides=(size * cpus, size))).items():

@@ -40,7 +40,8 @@ def table(monkeypatch):
     def table(key, value, entries=(), kind=HASH, cpus=None, max_entries=10_240):
         monkeypatch.setattr(maps, "map_layout", lambda _: MapLayout("calls", kind, 9, key, value, cpus, max_entries))
 
-        def map_entries(fd, key_size, value_size):
+        def map_entries(fd, key_size, value_size, room):
+            assert room <= max_entries + 1  # no more than there can be, and one beyond, where the kernel says so
             keys, values = (b"".join(map(bytes, part)) for part in (zip(*entries) if entries else ((), ())))
             assert (len(keys), len(values)) == (len(entries) * key_size, len(entries) * value_size)
             return len(entries), bytearray(keys + b"rest"), bytearray(values + b"rest")
