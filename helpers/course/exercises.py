@@ -372,11 +372,12 @@ def _is_left_over(name: str, namespace: Mapping[str, Any], number: int | str) ->
     """Return whether the last cell "# Exercise …" did not give `name` a value; `In` lists a notebook's cells."""
     first_line = re.compile(rf"\s*#\s*exercise\s+{re.escape(str(number))}\b", re.IGNORECASE)
     cells = [cell for cell in namespace.get("In", []) if first_line.match(cell)]
+    if not cells or "get_ipython()" in cells[-1]:
+        return False  # believe a cell with %magic or !command, which are such calls by now
     try:
-        tree = ast.parse(cells[-1]) if cells else None
+        return name not in _names_given(ast.parse(cells[-1]))
     except SyntaxError:
-        return False  # a cell with %magic or !command: believe it
-    return tree is not None and name not in _names_given(tree)
+        return False
 
 
 def _names_assigned(code: CodeType) -> set[str]:
@@ -386,8 +387,8 @@ def _names_assigned(code: CodeType) -> set[str]:
 
 def _names_given(tree: ast.AST) -> set[str]:
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    defined = (ast.FunctionDef, ast.ClassDef)
-    return names | {node.name for node in ast.walk(tree) if isinstance(node, defined)}
+    defined = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.alias))]
+    return names | {getattr(node, "asname", None) or node.name for node in defined}
 
 
 def _a(value: object) -> str:

@@ -220,7 +220,7 @@ def _texts_around(error: BaseException | None) -> list[str]:
             try:
                 nodes = ast.walk(ast.parse(cell))
             except SyntaxError:
-                continue  # a cell with %magic
+                continue  # such a cell never ran
             values += [node.value for node in nodes if isinstance(node, ast.Constant)]
         traceback = traceback.tb_next
     return list(dict.fromkeys(texts_in(values)))
