@@ -225,7 +225,7 @@ MUTATIONS = [
         "vm", "tests/live/test_machine_stress.py::test_what_waits_in_the_ring_of_a_cpu_that_goes",
     ),
     Mutation(
-        "helpers/draw/plots.py", "* 1e9 / width\n", "* 1e9\n",
+        "helpers/draw/plots.py", "* 1e9 / np.diff(edges)\n", "* 1e9\n",
         "unit", "tests/unit/test_plots.py::test_bars_add_up",
     ),
     Mutation(

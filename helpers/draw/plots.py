@@ -165,14 +165,15 @@ def rate(
     if not span:
         return say(ax, tr("{what}: no rate to show", what=at_one_moment(events(len(times)))))
     width = _round_step(span / 60)
-    bins = (times - times.min()) // width
-    steps = span // width + 1
-    per_second = np.bincount(rows * steps + bins, minlength=len(labels) * steps).reshape(-1, steps) * 1e9 / width
+    steps = span // width
+    edges = np.append(np.arange(steps) * width, span)  # the last step ends with the last event, and is never shorter
+    bins = np.minimum((times - times.min()) // width, steps - 1)
+    numbers = np.bincount(rows * steps + bins, minlength=len(labels) * steps).reshape(-1, steps)
+    per_second = numbers * 1e9 / np.diff(edges)
     size, name = unit(span)
-    edges = np.arange(steps + 1) * width / size
     for row, label in enumerate(labels):
         ours = {"label": label, "color": colour(row, label), "linewidth": 2, "fill": not by}
-        ax.stairs(per_second[row], edges, **options(StepPatch, kwargs, **ours))
+        ax.stairs(per_second[row], edges / size, **options(StepPatch, kwargs, **ours))
     if by:
         ax.legend(title=by, loc="upper left", bbox_to_anchor=(1, 1), fontsize="medium")
     ax.set_ylim(0)

@@ -231,6 +231,13 @@ def test_bars_add_up():
     assert (stairs.get_data().values * np.diff(stairs.get_data().edges)).sum() == pytest.approx(1000)
 
 
+@pytest.mark.parametrize("number", [1101, 5555, 99_999])
+def test_a_steady_stream_is_steady_to_its_end(number):
+    [stairs] = plots.rate(pd.DataFrame({"time_ns": np.arange(number) * 1_000_000})).patches
+    assert stairs.get_data().values == pytest.approx(1000, rel=0.1)
+    assert stairs.get_data().edges[-1] == (number - 1) / 1000
+
+
 def test_many_processes_become_others():
     names = [f"process {number}" for number in range(40)]
     for ax in (plots.timeline(frame(2000, names)), plots.counts(frame(2000, names))):
