@@ -12,9 +12,12 @@ import re
 import struct
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from types import FrameType
 from typing import Any, NamedTuple
+
+from helpers.collect.interrupts import DeferredInterrupt
 
 LOG_BYTES = 1 << 20  # of a refusal's log the end counts, and the kernel keeps that, since Linux 6.4
 MOST_LOG_BYTES = 1 << 25  # before that it keeps the beginning, so all of it has to fit
@@ -44,25 +47,33 @@ class Refused(NamedTuple):
 
 
 class captured:
-    """In a `with` block: what is written to file descriptor 2, also by libraries in C. Then it is in `said`."""
+    """In a `with` block: what is written to file descriptor 2, also by libraries in C. Then it is in `said`.
 
-    def __init__(self) -> None:
-        self.said = ""
+    ■ waits while it begins or ends, and while one of `functions` runs, which are to call `__enter__` and `__exit__`.
+    """
+
+    def __init__(self, *functions: Callable[..., Any]) -> None:
+        self.said, self._functions = "", functions
 
     def __enter__(self) -> "captured":
-        self._file = tempfile.TemporaryFile()
-        sys.stderr.flush()
-        self._stderr = os.dup(2)
-        os.dup2(self._file.fileno(), 2)
+        interrupt = DeferredInterrupt(captured.__enter__, captured.__exit__, *self._functions)
+        with ExitStack() as closing:
+            closing.callback(interrupt.end)
+            self._file = closing.enter_context(tempfile.TemporaryFile())
+            sys.stderr.flush()
+            stderr = os.dup(2)
+            closing.callback(os.close, stderr)
+            closing.callback(os.dup2, stderr, 2)
+            os.dup2(self._file.fileno(), 2)
+            interrupt.deliver()
+            self._closing = closing.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
-        sys.stderr.flush()
-        os.dup2(self._stderr, 2)
-        os.close(self._stderr)
-        self._file.seek(0)
-        self.said = self._file.read().decode(errors="replace")
-        self._file.close()
+        with self._closing:
+            sys.stderr.flush()
+            self._file.seek(0)
+            self.said = self._file.read().decode(errors="replace")
 
 
 def refused(error: BaseException | None, printed: str | None = None) -> Refused | None:

@@ -75,7 +75,7 @@ class explain:
             self._explain(error, None)
 
     def __enter__(self) -> "explain":
-        self._capture = captured()
+        self._capture = captured(explain.__enter__, explain.__exit__)
         self._capture.__enter__()
         return self
 

@@ -82,13 +82,6 @@ class Collect(Collector):
 
 
 @pytest.fixture(autouse=True)
-def interruptible():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture(autouse=True)
 def nothing_left_over():
     before = threading.active_count(), len(os.listdir("/proc/self/fd"))
     yield

@@ -1,6 +1,8 @@
 """`explain` on logs kept as text: of refusals.py's programs from several kernels, and the words of older ones."""
 
+import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from helpers import detach_all, explain
 from helpers.course.verdicts import KINDS, verdict
 from helpers.course.verifier import Log
 from tests.live.refusals import PROGRAMS, TOO_LARGE, text_of
+from tests.moments import moments, press
 
 # What explain(error).log gave in the lab and on the host; the middle of long ones is left out.
 LOGS = [
@@ -122,6 +125,21 @@ def test_a_placeholder_in_place_of_a_text():
     with pytest.raises(AttributeError, match="ellipsis") as caught:
         bcc.BPF(text=...)
     assert explain(caught.value).kind == "" and detach_all() == 0
+
+
+def test_stop_at_every_moment_of_a_block(capfd):
+    def cell():
+        with explain():
+            os.write(2, b"a warning\n")
+
+    def state():
+        return os.fstat(2).st_ino, len(os.listdir("/proc/self/fd")), signal.getsignal(signal.SIGINT)
+
+    before = state()
+    for moment in moments(cell):
+        assert press(cell, moment), moment
+        assert state() == before, moment
+    assert "a warning" in capfd.readouterr().err
 
 
 def test_nothing_is_claimed_of_what_is_not_known():
