@@ -134,7 +134,7 @@ class Pipe:
         self._consume()
 
     def _consume(self) -> int | None:
-        """Return when the last line read was written (ns since boot); None when the pipe is empty."""
+        """Return when the last line read was written (ns since boot); None when the pipe is empty or not to be read."""
         texts, size = list[bytes](), 0
         try:
             while size < READ_BYTES:
@@ -142,11 +142,18 @@ class Pipe:
                 size += len(texts[-1])
         except BlockingIOError:
             pass
-        found = parse(b"".join(texts))
+        text = b"".join(texts)
+        found = parse(text)
         self._ask_for_names(found.fields)
         self.columns.append(found.fields, message=found.messages)
         self.lost = None if self.lost is None or found.lost is None else self.lost + found.lost
-        return int(found.fields["time_ns"][-1]) if size >= READ_BYTES else None
+        if text and not found.messages and not LOST.search(text):
+            self.lost = None
+            self.advice = tr(
+                "its lines have another format. Write 0 to options/latency-format and 1 to options/context-info, "
+                "beside trace_pipe"
+            )
+        return int(found.fields["time_ns"][-1]) if size >= READ_BYTES and found.messages else None
 
     def _ask_for_names(self, fields: NDArray[Any]) -> None:
         """Fill in names that were read too early: the kernel notes a thread's name when it next leaves its CPU."""

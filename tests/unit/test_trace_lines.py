@@ -1,11 +1,13 @@
 """Lines of trace_pipe, written by the test as the kernel writes them, taken apart by `helpers.collect.trace_pipe`."""
 
+import os
 import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.collect import trace_pipe
 from helpers.collect.trace_pipe import Pipe, parse
 
 CPU_LOST = b"CPU:0 [LOST 123 EVENTS]\n"
@@ -148,6 +150,19 @@ def test_into_columns():
     df = pipe.columns.to_frame()
     assert df["task"].tolist() == ["naïve", "bash"] and df["message"].tolist() == ["Hello World!", "\\xff"]
     assert df["time_ns"].dtype == "int64" and df["function"].cat.categories.tolist() == ["bpf_trace_printk"]
+
+
+@pytest.mark.parametrize("text", [b"  bash-1234    0...1. 5678901234us : main: Hi\n", b"main: Hi\n"])
+@pytest.mark.parametrize("read_bytes", [1 << 18, 1])
+def test_lines_of_another_format_are_not_passed_over(monkeypatch, text, read_bytes):
+    """By options/latency-format, and without options/context-info."""
+    monkeypatch.setattr(trace_pipe, "READ_BYTES", read_bytes)
+    pipe = Pipe()
+    pipe._fd, end = os.pipe2(os.O_NONBLOCK)
+    os.write(end, text * 2)
+    pipe.finish()
+    os.close(pipe._fd), os.close(end)
+    assert pipe.columns.rows == 0 and pipe.lost is None and "latency-format" in pipe.advice
 
 
 def test_time_in_proportion():
