@@ -53,8 +53,8 @@ def heatmap(
     time = find_column(df, time, TIMES, "time")
     if slot:
         levels, counts, df = counted(df, slot, count)
-        times, _ = nanoseconds(df, time)
-        missing = 0
+        times, present = nanoseconds(df, time)
+        levels, counts, missing = levels[present], counts[present], 0
     else:
         df = df[df[[time, find_column(df, column, (), "column")]].notna().all(axis=1)]
         took, times = nanoseconds(df, column)[0], nanoseconds(df, time)[0]
@@ -69,10 +69,14 @@ def heatmap(
         return say(ax, tr("{events}, none longer than 0 ns", events=events(missing)) if missing else tr("no events"))
     times, levels, counts = times[chosen] - begin, levels[chosen], counts[chosen]
 
-    step = int(np.gcd.reduce(np.diff(np.unique(times)))) or 1
-    width = step * -(-((end - begin) // step + 1) // STEPS_AT_MOST)  # whole intervals, or stripes would show
-    columns, low, rows = (end - begin) // width + 1, int(levels.min()), int(np.ptp(levels)) + 1
-    grid = np.bincount((levels - low) * columns + times // width, counts, rows * columns).reshape(rows, columns)
+    between, early = np.diff(np.unique(times)), 0
+    step = int(np.gcd.reduce(between)) or 1
+    if slot and len(between) and (usual := int(np.median(between))) > 10 * step:
+        step, early = usual, usual // 2  # intervals by somebody's watch, which begin a little early or late
+    width = step * -(-((end - begin + early) // step + 1) // STEPS_AT_MOST)  # whole intervals, or stripes would show
+    columns, low, rows = (end - begin + early) // width + 1, int(levels.min()), int(np.ptp(levels)) + 1
+    bins = (levels - low) * columns + (times + early) // width
+    grid = np.bincount(bins, counts, rows * columns).reshape(rows, columns)
     size, name = unit(columns * width)
     x, numbers = np.arange(columns + 1) * width / size, np.arange(low, low + rows + 1)
     y = numbers - 1 if slot else 10 ** (numbers / 10)

@@ -294,6 +294,21 @@ def test_intervals_of_a_heat_map_make_no_stripes():
     assert len(grid) <= 80 and set(grid[:-1]) == {21}  # 3 intervals in each column
 
 
+@pytest.mark.parametrize("number, in_one", [(30, 1), (200, 3)])
+def test_intervals_that_begin_a_little_early_or_late_make_no_holes(number, in_one):
+    jitter = np.random.default_rng(2).integers(-1_000_000, 1_000_000, number)
+    steps = pd.DataFrame({"time_ns": 10**13 + np.arange(number) * 10**9 + jitter, "slot": 12, "value": 7})
+    ax = plots.heatmap(steps, slot="slot")
+    assert ax.collections[0].get_array()[0, :-1].tolist() == [7 * in_one] * (-(-number // in_one) - 1)
+    assert ax.figure.axes[1].get_ylabel() == f"events in {in_one} s"
+    assert plots.heatmap(steps.drop(5), slot="slot").collections[0].get_array().mask.sum() == (in_one == 1)
+
+
+def test_an_interval_without_a_time_is_left_out():
+    steps = pd.DataFrame({"time_ns": [1000, None, 3000], "slot": 12, "value": 7}).astype({"time_ns": "Int64"})
+    assert plots.heatmap(steps, slot="slot").get_title().startswith("14 events in 4 µs")
+
+
 def test_heat_maps_of_one_span_have_one_axis():
     df = frame(300)
     span = int(df["time_ns"].min()) - 10**9, int(df["time_ns"].max()) + 10**9
