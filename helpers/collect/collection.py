@@ -17,6 +17,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from numbers import Integral
 from queue import SimpleQueue
 from typing import Any, Protocol, Self, TypeAlias
 
@@ -289,6 +290,8 @@ class Collector:
         Raises:
             ValueError: ``seconds`` or ``until`` is not above 0.
         """
+        if isinstance(until, Integral):
+            until = int(until)  # what pandas counts is NumPy's
         if until is not None and not callable(until) and not (isinstance(until, int) and until > 0):
             raise ValueError(tr("until= must be a number of events or a function, not {until!r}", until=until))
         if seconds is not None and not seconds > 0:

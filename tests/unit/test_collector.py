@@ -182,10 +182,11 @@ def test_collect_for_some_seconds():
     assert 0.2 <= time.monotonic() - begin < 10 and len(df) == 0
 
 
-def test_collect_until_a_number_of_events():
+@pytest.mark.parametrize("until", [5, np.int64(5)])
+def test_collect_until_a_number_of_events(until):
     with Collect() as events:
         timers = [later(0.02 * n, events.fire, n) for n in range(5)]
-        df = events.collect(until=5)
+        df = events.collect(until=until)
         assert len(df) == 5
         [timer.join() for timer in timers]
 
