@@ -162,8 +162,11 @@ class Collection(threading.Thread):
             self.join()
         self._forgotten.detach()  # else it would keep these events beside those of the next collection
 
-    def shortfall(self) -> Iterator[str]:
+    def shortfall(self, may_raise: bool) -> Iterator[str]:
         """What is missing in this collection.
+
+        Args:
+            may_raise: whether an error may be raised, as the block has none of its own.
 
         Yields:
             A sentence for each thing.
@@ -200,7 +203,7 @@ class Collection(threading.Thread):
                 sizes=sizes,
                 bytes=channel.event_size,
             )
-            if not received:
+            if not received and may_raise:
                 raise ValueError(
                     tr(
                         "{problem}. Declare the struct by hand, as a ctypes.Structure, and pass event=…",
@@ -255,9 +258,10 @@ class Collector:
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         try:
             self._collection.end()
-            if self._collection.error and (kind is None or issubclass(kind, KeyboardInterrupt)):
+            may_raise = kind is None or issubclass(kind, KeyboardInterrupt)
+            if self._collection.error and may_raise:
                 raise self._collection.error
-            for message in self._collection.shortfall():
+            for message in self._collection.shortfall(may_raise):
                 warnings.warn(message, EventsLost, stacklevel=2)
         finally:
             self._interrupt.end()

@@ -448,6 +448,14 @@ def test_the_error_of_the_block_comes_first():
             raise ZeroDivisionError
 
 
+def test_the_error_of_the_block_comes_before_events_of_another_size():
+    said = pytest.warns(EventsLost, match="2 of up to 24 bytes do not fit")
+    with pytest.raises(ZeroDivisionError), said:
+        with Collect() as events:
+            events.channel.misfits = {24: 2}
+            raise ZeroDivisionError
+
+
 def test_a_forgotten_collection_ends_by_itself():
     events = Collect()
     events.__enter__()
