@@ -189,7 +189,7 @@ class exercise:
         Args:
             bpf: the program.
             table: a table declared by BPF_PERF_OUTPUT or BPF_RINGBUF_OUTPUT.
-            each: events for each call; 0 says that these calls must not be reported.
+            each: events for each call, at least one.
             by: makes so many calls and returns them; `run_sync` when None.
 
         Returns:
@@ -209,7 +209,7 @@ class exercise:
         Args:
             bpf: the program.
             text: a part of the lines that count.
-            each: lines for each call.
+            each: lines for each call; 0 says that these calls must print none.
             by: makes so many calls and returns them; `run_sync` when None.
 
         Returns:
