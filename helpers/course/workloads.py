@@ -79,9 +79,11 @@ def run_sync(times: int = 5, rate: float | None = None, file: str | os.PathLike[
         The calls, one by each process.
 
     Raises:
+        ValueError: such a rate is impossible.
         FileNotFoundError: there is no `sync` command.
         ChildProcessError: it failed.
     """
+    _check_rate(rate)
     command = shutil.which("sync")
     if command is None:
         raise FileNotFoundError(
@@ -295,11 +297,15 @@ def _workload(
     processes: int,
     cpu: int | Sequence[int] | None,
 ) -> Workload:
-    if rate is not None and rate <= 0:
-        raise ValueError(tr("rate must be above 0 calls a second, not {rate}", rate=rate))
+    _check_rate(rate)
     names = [name] if isinstance(name, str) or name is None else name
     names = [_valid_name(one, call) for one in names for _ in range(processes)]
     return Workload(_function(call), times, rate, names, _valid_cpus(cpu))
+
+
+def _check_rate(rate: float | None) -> None:
+    if rate is not None and rate <= 0:
+        raise ValueError(tr("rate must be above 0 calls a second, not {rate}", rate=rate))
 
 
 def _function(call: str | Callable[[], object]) -> Callable[[], object]:

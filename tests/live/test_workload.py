@@ -89,6 +89,12 @@ def test_sync_at_a_rate():
     assert made[2].start_ns - before >= 0.2e9
 
 
+@pytest.mark.parametrize("rate", [0, -1])
+def test_sync_at_no_rate(rate):
+    with pytest.raises(ValueError, match="above 0"):
+        run_sync(rate=rate)
+
+
 def test_sync_without_the_command(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(FileNotFoundError, match="coreutils"):
