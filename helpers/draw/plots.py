@@ -415,5 +415,5 @@ def _round_step(ns: float) -> int:
 
 def _most(rows: NDArray[np.int64], labels: list[str]) -> dict[str, Any]:
     """Return how many events the row with the most of them has, and its name. The row `OTHERS` does not count."""
-    sizes = np.bincount(rows, minlength=len(labels))[: len(labels) - (OTHERS in labels[-1:])]
+    sizes = np.bincount(rows, minlength=len(labels))[: len(labels) - (len(labels) > 1 and labels[-1] == OTHERS)]
     return {"most": sizes.max(), "name": labels[sizes.argmax()]}

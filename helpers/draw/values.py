@@ -140,6 +140,9 @@ def percent(share: float) -> str:
     Args:
         share: a share of 1.
     """
+    rest = 1 - share
+    if 0 < rest < 0.001:  # not all, however little is left
+        return f"{100 - float(f'{rest * 100:.1g}'):.10g} %"
     return f"{share * 100:.3g} %"
 
 

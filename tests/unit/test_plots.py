@@ -10,7 +10,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from helpers import plots
-from helpers.draw.values import duration, short
+from helpers.draw.values import duration, percent, short
 
 MILLION = 1_000_000
 
@@ -245,6 +245,10 @@ def test_many_processes_become_others():
         assert len(labels) == 12 and labels[-1] == "others" and "others" not in ax.get_title()
 
 
+def test_a_process_may_be_called_others():
+    assert plots.counts(pd.DataFrame({"comm": ["others"] * 3})).get_title() == "3 events, 3 of them from others"
+
+
 def test_cpus_are_in_their_own_order():
     ax = plots.timeline(pd.DataFrame({"time_ns": range(6), "cpu": [10, 10, 10, 2, 2, 0]}), by="cpu")
     assert [label.get_text() for label in ax.get_yticklabels()] == ["CPU 0", "CPU 2", "CPU 10"]
@@ -388,6 +392,15 @@ def test_live_interrupted_before_there_is_anything_to_draw_in(monkeypatch):
 
 
 def test_units_in_words():
+    assert [percent(share) for share in (0, 1e-6, 0.2864, 0.999, 0.9995, 1 - 1e-7, 1)] == [
+        "0 %",
+        "0.0001 %",
+        "28.6 %",
+        "99.9 %",
+        "99.95 %",
+        "99.99999 %",
+        "100 %",
+    ]
     assert [duration(ns) for ns in (0, 999, 12_300, 4.5e6, 1e9, 7.2e12)] == [
         "0 ns",
         "999 ns",
