@@ -83,7 +83,7 @@ class exercise:
         elif kind is _Missing:
             self._say(WRONG, str(error))
         else:
-            what = f"{kind.__name__}: {error}"
+            what = f"{kind.__name__}: {error}".removesuffix(": ")
             self._say(WRONG, tr("Your answer could not be checked, because of an error: {error}", error=what))
         return True
 

@@ -38,7 +38,8 @@ def host(connection_file: str) -> int:
 
     os.environ["EBPF_LAB"] = "host"
     sys.path.insert(0, str(cache.PROJECT))
-    IPKernelApp.launch_instance(argv=["-f", connection_file])
+    # No thread that writes what was run to SQLite, which notebook 12 watches; the virtual machine's has none either.
+    IPKernelApp.launch_instance(argv=["-f", connection_file, "--HistoryManager.hist_file=:memory:"])
     return 0
 
 
