@@ -165,6 +165,16 @@ def test_lines_of_another_format_are_not_passed_over(monkeypatch, text, read_byt
     assert pipe.columns.rows == 0 and pipe.lost is None and "latency-format" in pipe.advice
 
 
+def test_names_that_were_read_too_early(tmp_path):
+    """The kernel notes one only when its thread leaves the CPU, and not each: then it stays without."""
+    pipe = Pipe()
+    pipe._tracefs = tmp_path
+    (tmp_path / "saved_cmdlines").write_bytes(b"12 python\n13 a b\n")
+    found = parse(b"".join(line(task=b"<...>", tid=tid) for tid in (12, 13, 14)) + line())
+    pipe._ask_for_names(found.fields)
+    assert [name.lstrip(b" ") for name in found.fields["task"].tolist()] == [b"python", b"a b", b"<...>", b"bash"]
+
+
 def test_time_in_proportion():
     def cost(count):
         text = line() * count
