@@ -3,6 +3,7 @@
 import pickle
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -155,19 +156,20 @@ def test_frames_while_another_thread_appends():
         while not stop.is_set():
             columns.append(events([(n + i, n + i, b"c%d" % (n % 7)) for i in range(3)]), message=[b"m%d" % n] * 3)
             n += 3
+        return n
 
-    thread = threading.Thread(target=append)
-    thread.start()
-    try:
-        until = time.monotonic() + 1.5
-        while time.monotonic() < until:
-            frame = columns.to_frame()
-            assert frame["pid"].tolist() == list(range(len(frame)))
-            assert frame["comm"].tolist() == [f"c{n // 3 * 3 % 7}" for n in range(len(frame))]
-            assert frame["message"].tolist() == [f"m{n // 3 * 3}" for n in range(len(frame))]
-    finally:
-        stop.set()
-        thread.join()
+    with ThreadPoolExecutor() as thread:
+        appended = thread.submit(append)
+        try:
+            until = time.monotonic() + 1.5
+            while time.monotonic() < until:
+                frame = columns.to_frame()
+                assert frame["pid"].tolist() == list(range(len(frame)))
+                assert frame["comm"].tolist() == [f"c{n // 3 * 3 % 7}" for n in range(len(frame))]
+                assert frame["message"].tolist() == [f"m{n // 3 * 3}" for n in range(len(frame))]
+        finally:
+            stop.set()
+    assert len(columns.to_frame()) == appended.result() > 0
 
 
 def test_an_interrupt_in_the_middle_of_a_frame_loses_nothing(monkeypatch):
