@@ -142,10 +142,13 @@ def test_stop_in_a_flood(load, name, happened):
     received = lost = 0
     for delay in np.linspace(0, 0.1, REPEATS):
         start = fired(bpf)
-        script = f"import os, signal, time; time.sleep({delay}); os.kill({os.getpid()}, signal.SIGINT)"
-        with subprocess.Popen([sys.executable, "-S", "-E", "-c", script]):
+        script = f"input(); time.sleep({delay}); os.kill({os.getpid()}, signal.SIGINT)"
+        command = [sys.executable, "-S", "-E", "-c", f"import os, signal, time; {script}"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as presser:
             try:
                 with events:
+                    presser.stdin.write(b"\n")
+                    presser.stdin.flush()
                     while True:
                         fire()
             except KeyboardInterrupt:
@@ -194,7 +197,7 @@ def test_cleaned_up_in_a_flood(load, how, happened):
 
 def test_detached_again_and_again_in_a_flood(load, happened):
     """The kernel changes a function's first instruction while two CPUs run into it."""
-    producers = [producer(10**9, cpu) for cpu in two_cpus()]
+    producers = [producer(10**12, cpu) for cpu in two_cpus()]
     try:
         for _ in range(REPEATS):
             bpf = load(PROGRAM)
