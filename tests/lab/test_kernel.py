@@ -1,7 +1,5 @@
 """The kernel `ebpf` as a notebook meets it: how soon it is there, what it costs, how it is interrupted and ends."""
 
-import time
-
 import pytest
 
 # The limits hold on a quiet machine; a busy one may take so many times longer.
@@ -133,7 +131,6 @@ def test_killed_parent_leaves_no_kernel(person):
         "    os.kill(os.getpid(), signal.SIGKILL)\n",
     )
     assert start.wait(timeout=60) != 0
-    time.sleep(2)
     # What a killed Jupyter could not remove, the next one does.
     person.python("from tests.lab.kernels import jupyter\nwith jupyter(): print(1)")
 
