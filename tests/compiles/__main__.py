@@ -59,9 +59,10 @@ def differences(suite: str, vm: bool) -> int:
 
 
 def fetch_tools(suite: str, folder: Path):
-    """Put the programs of Debian's package bpfcc-tools into a folder."""
+    """Put the programs of Debian's package bpfcc-tools into a folder, and its example bitehist.py."""
     folder.mkdir()
-    take = f'cp -L "$1"/usr/sbin/*-bpfcc {shlex.quote(str(folder))}'
+    example = "usr/share/doc/bpfcc-tools/examples/tracing/bitehist.py"
+    take = f'cp -L "$1"/usr/sbin/*-bpfcc "$1"/{example} {shlex.quote(str(folder))}'
     command = [
         "mmdebstrap",
         "--quiet",

@@ -154,9 +154,9 @@ def within_reach(*shared: Path):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bcc_tools(person):
-    """A folder with BCC's own tools (Debian's bpfcc-tools) that the virtual machine sees, gone after the module."""
+    """A folder with BCC's own tools (Debian's bpfcc-tools) that the virtual machine sees, gone after the tests."""
     folder = person.project / "bcc-tools"
     fetch_tools(image.DEFAULT_SUITE, folder)
     yield folder
