@@ -156,12 +156,3 @@ def test_a_word_opens_the_glossary_at_its_place(open_notebook):
                    const top = heading?.getBoundingClientRect().top;
                    return top > 0 && top < 200; }"""
     )
-
-
-def test_dark_theme(open_notebook):
-    """The road and the tables are drawn for both themes; the picture is for somebody to look at."""
-    page = open_notebook("notebooks/00_start_here.ipynb")
-    page.page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-    page.page.wait_for_function("document.body.dataset.jpThemeName === 'JupyterLab Dark'")
-    page.page.wait_for_timeout(1000)  # for the picture
-    page.picture("dark")
