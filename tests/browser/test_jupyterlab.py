@@ -139,7 +139,7 @@ def test_stop_and_restart_during_a_collection(open_notebook):
 
     page.page.locator('[data-jp-item-name="restart"]').first.click()
     page.page.get_by_role("button", name="Confirm Kernel Restart").click()
-    page.page.wait_for_timeout(1000)
+    page.page.wait_for_function("window.jupyterapp.shell.currentWidget.sessionContext.kernelDisplayStatus !== 'idle'")
     page.wait_until_idle()
     page.type_into(1, "print('kept' in globals())")
     page.run(1)
