@@ -78,7 +78,7 @@ def _in_home() -> Path:
 def in_terminal(command: str) -> str:
     """Return what to do: a shell's command that is run in the checkout, and finds what is built where it is now."""
     named = os.environ.get("EBPF_LAB_CACHE")
-    where = "" if not named or directory() == _in_home() else f"EBPF_LAB_CACHE={shlex.quote(named)} "
+    where = f"EBPF_LAB_CACHE={shlex.quote(named)} " if named else ""
     return f"In a terminal, run: cd {shlex.quote(str(PROJECT))} && {where}{command}"
 
 

@@ -42,7 +42,9 @@ HARDWARE = [
     *["-serial", "chardev:console"],
 ]
 # Outside of its environment Debian has no command python, and no pip by which the lock is read.
-BUILD_AGAIN = cache.in_terminal(f"{shlex.quote(sys.executable)} -m helpers.lab build --again")
+BUILD_AGAIN = "Build the lab's template again. " + cache.in_terminal(
+    f"{shlex.quote(sys.executable)} -m helpers.lab build --again"
+)
 # Linux panics when its check of the timer, a few milliseconds of waiting, finds a busy machine emulating it too slowly.
 KERNEL_COMMAND_LINE = (
     "root=/dev/vda ro rootfstype=ext4 fastboot init=/sbin/lab-init console=ttyS0 loglevel=4 panic=-1 net.ifnames=0 "
