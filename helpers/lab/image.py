@@ -211,7 +211,7 @@ def work() -> Path:
     somebody else.
     """
     named = Path(os.environ.get("TMPDIR") or "/var/tmp").absolute()
-    is_open = all(path.stat().st_mode & 0o001 for path in (named, *named.parents))
+    is_open = all(path.exists() and path.stat().st_mode & 0o001 for path in (named, *named.parents))
     return named if is_open or os.geteuid() == 0 else Path("/var/tmp")
 
 

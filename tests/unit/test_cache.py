@@ -98,11 +98,15 @@ def more(module, name):
 def test_mmdebstrap_works_where_others_get_through(tmp_path, monkeypatch):
     """pytest's folders are closed to others, as libpam-tmpdir's are."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        for named, user, found in ((tmp_path, 1000, "/var/tmp"), (tmp_path, 0, tmp_path), (folder, 1000, "/var/tmp")):
+        missing = Path(folder, "missing")
+        closed = (tmp_path, 1000, "/var/tmp"), (folder, 1000, "/var/tmp"), (missing, 1000, "/var/tmp")
+        for named, user, found in (*closed, (tmp_path, 0, tmp_path)):
             monkeypatch.setenv("TMPDIR", str(named))
             monkeypatch.setattr(image.os, "geteuid", lambda user=user: user)
             assert image.work() == Path(found)
         os.chmod(folder, 0o711)
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(image.os, "geteuid", lambda: 1000)
         assert image.work() == Path(folder)
 
 
