@@ -136,12 +136,13 @@ void *bpf_module_create_c_from_string(const char *text, unsigned debug, const ch
     compile_function *compile = real(__func__);
     const char *precompiled = bcc_precompiled(text, debug, ncflags);
     char pastes[512];
-    const char *ours[] = { "-include-pch", precompiled, "-include", pastes };
+    /* What clang would look at again, each of three times, has just been found unchanged. */
+    const char *ours[] = { "-include-pch", precompiled, "-include", pastes, "-Xclang", "-fno-validate-pch" };
 
     if (!precompiled)
         return compile(text, debug, cflags, ncflags, allow_rlimit, device);
     snprintf(pastes, sizeof(pastes), "%.*s.pastes", (int)strlen(precompiled) - 4, precompiled);
-    return compile(text, debug, ours, 4, allow_rlimit, device);
+    return compile(text, debug, ours, sizeof(ours) / sizeof(*ours), allow_rlimit, device);
 }
 
 /* libbcc itself asks only whether the kernel has a function, and Linux 5.5 and later do. Others get its address. */
