@@ -4,7 +4,8 @@
  * not read for a yes or no. Wherever the outcome might not be the same it leaves the library alone.
  *
  * FOLDER/RELEASE/ holds what precompile.py made for a kernel: HEADER.pch, clang's state after BCC's own headers and HEADER
- * (none for bcc.pch), HEADER.made, which lists what it was made from, and HEADER.pastes, which clang does once more.
+ * (none for bcc.pch), HEADER.made, which lists what it was made from, and HEADER.counters, by which clang counts on
+ * from where it was then.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -135,13 +136,13 @@ void *bpf_module_create_c_from_string(const char *text, unsigned debug, const ch
 {
     compile_function *compile = real(__func__);
     const char *precompiled = bcc_precompiled(text, debug, ncflags);
-    char pastes[512];
+    char counters[512];
     /* What clang would look at again, each of three times, has just been found unchanged. */
-    const char *ours[] = { "-include-pch", precompiled, "-include", pastes, "-Xclang", "-fno-validate-pch" };
+    const char *ours[] = { "-include-pch", precompiled, "-include", counters, "-Xclang", "-fno-validate-pch" };
 
     if (!precompiled)
         return compile(text, debug, cflags, ncflags, allow_rlimit, device);
-    snprintf(pastes, sizeof(pastes), "%.*s.pastes", (int)strlen(precompiled) - 4, precompiled);
+    snprintf(counters, sizeof(counters), "%.*s.counters", (int)strlen(precompiled) - 4, precompiled);
     return compile(text, debug, ours, sizeof(ours) / sizeof(*ours), allow_rlimit, device);
 }
 

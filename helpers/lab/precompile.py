@@ -46,8 +46,11 @@ EMBEDDED = {
 # Clang makes the names of headers absolute in what it leaves, and so in messages, unless it cannot tell where it is.
 LOST = "int *__errno_location(void); char *getcwd(char *path, unsigned long n) { *__errno_location() = 2; return 0; }\n"
 
-# Where clang pastes two tokens into one it numbers the lines of a scratch space of its own, and messages tell them.
+# Where clang pastes two tokens into one it numbers the lines of a scratch space of its own, and messages tell them. It
+# counts for __COUNTER__ besides, of which headers make names. Neither number goes on from a precompiled header.
 PASTE = "#define NO(name) name##_t\nNO(nothing) f;\n"
+SCRATCH = 4055  # characters of a token in a scratch space, with which there is no room for another
+COUNT = "int f(void *ctx) { return __COUNTER__; }\n"
 HELLO = 'int f(void *ctx) { bpf_trace_printk("%d", bpf_get_smp_processor_id()); return 0; }\n'
 
 # Compiles texts, and prints for each the precompiled header, the code, and what was said.
@@ -89,7 +92,7 @@ def main(scratch: Path) -> None:
                 source = folder / (header or "bcc")
                 source.parent.mkdir(parents=True, exist_ok=True)
                 source.write_text(_include(header))
-                source.with_name(f"{source.name}.pastes").touch()
+                source.with_name(f"{source.name}.counters").touch()
                 precompile(clang, lost, flags, kernel, source, library)
             build_front(clang, scratch, library)
             prove(folder, library)
@@ -198,25 +201,33 @@ def prove(folder: Path, library: Path) -> None:
     Raises:
         AssertionError: one does not.
     """
-    texts = [_include(header) + text for header in HEADERS for text in (PASTE, HELLO)]
-    stock = tried(library, texts)
-    # Let clang paste as often as it would have without.
-    for header, text, outcome in zip(HEADERS, texts[::2], stock[::2], strict=True):
-        more = _line_of_paste(outcome) - _line_of_paste(tried(FRONT, [text])[0])
+    texts = [_include(header) + text for header in HEADERS for text in (PASTE, COUNT, HELLO)]
+    stock, ours = tried(library, texts), tried(FRONT, texts)
+    for place, header in enumerate(HEADERS):
+        paste, count = stock[3 * place : 3 * place + 2]
         lines = [
+            *["#if __COUNTER__", "#endif"] * (_count(count) - _count(ours[3 * place + 1])),
             "#define __LAB_PASTE(a, b) a##b",
-            *["#if __LAB_PASTE(a, b)", "#endif"] * more,
+            # This fills a scratch space alone. The next one is on line 2 of another.
+            f"#if __LAB_PASTE({'a' * 2000}, {'b' * (SCRATCH - 2000)})",
+            "#endif",
+            *["#if __LAB_PASTE(a, b)", "#endif"] * (_line_of_paste(paste) - 2),
             "#undef __LAB_PASTE",
             "",
         ]
-        (folder / f"{header or 'bcc'}.pastes").write_text("\n".join(lines))
-    for (_, *before), (used, *ours) in zip(stock, tried(FRONT, texts), strict=True):
-        assert used, f"nothing precompiled is used: {ours}"
-        assert ours == before, f"with precompiled headers: {ours}, without: {before}"
+        (folder / f"{header or 'bcc'}.counters").write_text("\n".join(lines))
+    for (_, *before), (used, *after) in zip(stock, tried(FRONT, texts), strict=True):
+        assert used, f"nothing precompiled is used: {after}"
+        assert after == before, f"with precompiled headers: {after}, without: {before}"
 
 
 def _line_of_paste(outcome: list[str]) -> int:
     return int(re.findall(r"<scratch space>:(\d+)", outcome[2])[0])
+
+
+def _count(outcome: list[str]) -> int:
+    """Return what __COUNTER__ gave, of a program whose first instruction loads it: its last four bytes."""
+    return int.from_bytes(bytes.fromhex(outcome[1])[4:8], "little")
 
 
 def _include(header: str) -> str:
