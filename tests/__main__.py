@@ -1,22 +1,24 @@
-"""python -m tests [--coverage] [GROUP …]: the project's tests, fastest first, each group where it can really run.
+"""python -m tests [--coverage] [GROUP …]: the project's tests, each group where it can really run.
 
     unit        this machine, no privilege: bytes, frames, plots, the notebooks' files
     host        this machine as root: collectors on tracepoints
-    lab         the virtual machine and Jupyter's kernel from outside, as an ordinary user
+    times       the virtual machine and Jupyter's kernel from outside, as an ordinary user: what measures time
     notebooks   every notebook, run twice, and its exercises answered then
     exercises   every notebook again, its exercises answered wrongly and well on the way
     vm          the tests of host in the lab's virtual machine: collectors on kernel probes
-    browser     JupyterLab in a real browser
-    book        the book of the notebooks in a real browser, without a network
-    classroom   JupyterHub as root, with three students; STUDENTS=10 makes it ten, WHOLE=1 all of notebook 01
+    lab         the same: everything else
     fresh       the README's commands on a machine where nothing has been done, and each thing that can go wrong there;
                 EBPF_FRESH_SUITE=bookworm makes it a Debian 12
+    book        the book of the notebooks in a real browser, without a network
+    browser     JupyterLab in a real browser
+    classroom   JupyterHub as root, with three students; STUDENTS=10 makes it ten, WHOLE=1 all of notebook 01
 
 What needs root asks sudo for it, once; where that is refused, it is left out. What they build and write goes to a cache
 of their own, in which the image and the frozen machine are those of the person who runs them.
-The first three have the machine to themselves, as some of their tests measure time; then two groups run at once. A
-summary at the end says what ran where. With --coverage it says which lines of helpers/ were run, inside the virtual
-machine too, but not in notebooks, exercises and browser; and not of lab/guest.py, which runs before there is a project.
+The first three have the machine to themselves, as tests of theirs measure time; then two groups run at once, long ones
+first. A summary at the end says what ran where. With --coverage it says which lines of helpers/ were run, inside the
+virtual machine too, but not in notebooks, exercises and browser; and not of lab/guest.py, which runs before there is a
+project.
 """
 
 import contextlib
@@ -56,14 +58,15 @@ class Group(NamedTuple):
 GROUPS = {
     "unit": Group([PYTHON, *PYTEST, "-q", "tests/unit"], "this machine", alone=True),
     "host": Group([*ON_HOST, PYTHON, *PYTEST, "-q", "tests/live"], "this machine as root", [], alone=True),
-    "lab": Group([PYTHON, *SLOW, "tests/lab"], OUTSIDE, alone=True),
+    "times": Group([PYTHON, *SLOW, "tests/lab", "-m", "times"], OUTSIDE, alone=True),
     "notebooks": Group([PYTHON, *SLOW, "tests/notebooks", "-k", "twice"], OUTSIDE, IN_LAB),
     "exercises": Group([PYTHON, *SLOW, "tests/notebooks", "-k", "exercises"], OUTSIDE, IN_LAB),
     "vm": Group([*IN_VM, "python", *SLOW, "tests/live"], "the lab's virtual machine", IN_VM),
-    "browser": Group([PYTHON, *SLOW, "tests/browser"], OUTSIDE),
-    "book": Group([PYTHON, *SLOW, "tests/book"], "this machine, without a network"),
-    "classroom": Group([PYTHON, *SLOW, "-s", "--exitfirst", "tests/classroom"], OUTSIDE),
+    "lab": Group([PYTHON, *SLOW, "tests/lab", "-m", "not times"], OUTSIDE),
     "fresh": Group([PYTHON, *SLOW, "tests/fresh"], f"Debian {FRESH_SUITE} entered, as an ordinary user"),
+    "book": Group([PYTHON, *SLOW, "tests/book"], "this machine, without a network"),
+    "browser": Group([PYTHON, *SLOW, "tests/browser"], OUTSIDE),
+    "classroom": Group([PYTHON, *SLOW, "-s", "--exitfirst", "tests/classroom"], OUTSIDE),
 }
 
 

@@ -26,7 +26,7 @@ from helpers.lab import cache, image, serve, template
 from tests.compiles.__main__ import fetch_tools
 from tests.jupyter import Server
 
-UID = 12345
+UID = 10_000 + os.getpid() % 10_000  # nobody else's, not even that of tests beside these
 # Every path that the lab is given has a comma, of which QEMU makes something else, and a space.
 COURSE, CACHE = "the course, copied", "the cache, shared"
 # The browser tests look into JupyterLab itself, to know when it is done.

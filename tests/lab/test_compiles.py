@@ -10,6 +10,8 @@ import pytest
 
 from tests.compiles.programs import BROKEN, GOOD
 
+pytestmark = pytest.mark.times
+
 PRECOMPILED = ["hello", "perf", "tracepoint", "task", "a function named wake_up"]
 LEFT_ALONE = ["a macro from the command line", "not optimized", "a flag that is none"]
 WRONG = [

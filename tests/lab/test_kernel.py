@@ -5,7 +5,7 @@ import pytest
 # The limits hold on a quiet machine; a busy one may take so many times longer.
 BUSY = 3
 
-pytestmark = pytest.mark.usefixtures("leaves_nothing")
+pytestmark = [pytest.mark.usefixtures("leaves_nothing"), pytest.mark.times]
 
 
 def test_first_event_comes_soon(person):

@@ -8,6 +8,8 @@ import pytest
 
 from tests.notebooks import FOLDER
 
+pytestmark = pytest.mark.times
+
 
 @pytest.fixture(scope="module")
 def measure(person, bcc_tools):
