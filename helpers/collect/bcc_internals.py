@@ -370,7 +370,7 @@ def map_layout(table: Table) -> MapLayout:
     return MapLayout(table_name(table), kind, table.map_fd, table.Key, value, cpus, table.max_entries)
 
 
-def map_entries(fd: int, key_size: int, value_size: int, room: int = BATCH) -> tuple[int, bytearray, bytearray]:
+def map_entries(fd: int, key_size: int, value_size: int, room: int) -> tuple[int, bytearray, bytearray]:
     """Read all entries of a map, by bpf(2) BPF_MAP_LOOKUP_BATCH where the kernel has it for this type of map.
 
     Args:

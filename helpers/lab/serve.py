@@ -61,6 +61,11 @@ RUNTIME_PARENT = "/tmp"  # where the runtime files lie: the path of a Unix socke
 RUNTIME_PREFIX = "first-ebpf-"  # begins the names of the directories with runtime files
 
 
+def runtime_directories() -> Iterator[Path]:
+    """Return the directories with the runtime files of all servers on this machine, whoever started them."""
+    return Path(RUNTIME_PARENT).glob(f"{RUNTIME_PREFIX}[0-9]*-*")
+
+
 def options() -> dict[str, dict[str, object]]:
     """Return the configuration of the Jupyter server, by class."""
     return {
@@ -80,7 +85,7 @@ def prepare() -> tuple[Path, dict[str, str]]:
 
     The directory carries this process's number, and the next call removes it once there is no such process.
     """
-    for leftover in Path(RUNTIME_PARENT).glob(f"{RUNTIME_PREFIX}[0-9]*-*"):
+    for leftover in runtime_directories():
         # Somebody else's server may just be ending, and its directory vanish.
         with contextlib.suppress(FileNotFoundError):
             ours = leftover.lstat().st_uid == os.geteuid()

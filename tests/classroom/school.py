@@ -94,7 +94,7 @@ class School:
             process.kill()
         assert not left, f"the hub has ended and these have not: {left}"
         # Each student's next server would remove them, and there is none.
-        for folder in Path(serve.RUNTIME_PARENT).glob(f"{serve.RUNTIME_PREFIX}[0-9]*-*"):
+        for folder in serve.runtime_directories():
             with contextlib.suppress(FileNotFoundError):  # other tests' vanish meanwhile
                 if folder.stat().st_uid in {student.uid for student in self.students}:
                     shutil.rmtree(folder)

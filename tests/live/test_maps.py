@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers import MapFull, detach_all, read_map
-from helpers.collect.bcc_internals import map_entries, map_layout
+from helpers.collect.bcc_internals import BATCH, map_entries, map_layout
 from tests.live.probes import finish, fire, producer
 
 KINDS = {
@@ -88,7 +88,7 @@ def test_small_batches_and_none(text, kind):
         at = [bytes(keys[n * sizes[0] : (n + 1) * sizes[0]]) for n in range(count)]
         return dict(zip(at, [bytes(values[n * sizes[1] : (n + 1) * sizes[1]]) for n in range(count)])), count
 
-    whole = entries(*map_entries(table.map_fd, *sizes))
+    whole = entries(*map_entries(table.map_fd, *sizes, room=BATCH))
     assert whole[1] >= 100
     assert entries(*map_entries(table.map_fd, *sizes, room=1)) == whole
     assert entries(*bcc_internals._entries_one_by_one(table.map_fd, *sizes)) == whole
