@@ -459,10 +459,14 @@ def stack_addresses(table: Table, stack_id: int) -> list[int]:
     return list(table.walk(stack_id))
 
 
+MOST_FILES = 512  # half of what a process may open by default, and of what select(2) can wait for
+
+
 def symbol(address: int, pid: int) -> tuple[str | None, str | None]:
     """Return the name of the function at an address, and of the file it is in; None for what is not known.
 
-    BCC reads a process's map of addresses when it is first asked about it, and keeps what it read.
+    BCC reads a process's map of addresses when it is first asked about it, and keeps what it read, with each of the
+    process's libraries open. It forgets those asked about first once this process has more than 512 files open.
 
     Args:
         address: offset in the address space of the process, or in the kernel's.
@@ -470,8 +474,20 @@ def symbol(address: int, pid: int) -> tuple[str | None, str | None]:
     """
     from bcc import BPF
 
+    if pid >= 0 and pid not in BPF._sym_caches:
+        _forget_processes(BPF._sym_caches)
     text = BPF.sym(address, pid, show_module=True, demangle=pid >= 0).decode(errors="backslashreplace")
     name, has_file, file = text.rpartition(" [")
     if not has_file:
         name, file = text, ""
     return (None if name == "[unknown]" else name), file.removesuffix("]") or None
+
+
+def _forget_processes(known: dict[int, Any]) -> None:
+    """Close what BCC keeps of processes, by PID, from the first on, while too many files are open."""
+    from bcc.libbcc import lib
+
+    for pid in [pid for pid in known if pid >= 0]:
+        if len(os.listdir("/proc/self/fd")) <= MOST_FILES:
+            break
+        lib.bcc_free_symcache(known.pop(pid).cache, pid)

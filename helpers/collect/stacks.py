@@ -70,6 +70,9 @@ def fold_stacks(
         if name not in df:
             raise KeyError(tr("no column {name!r} here, only {columns}", name=name, columns=list(df.columns)))
     places = df.groupby(needed, observed=True, sort=False, dropna=False)[column].sum().reset_index()
+    if user is not None:
+        # One process after the other, as BCC keeps only so many in mind.
+        places = places.sort_values(pid, ignore_index=True)
     name_of = _Names(table)
     stacks, missing = [], dict[str, int]()
     for place in places.to_dict("records"):

@@ -3,10 +3,12 @@
 import ctypes
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from helpers import detach_all, fold_stacks, read_map
+from helpers.collect import bcc_internals
 from tests.watched import Watched
 
 PROGRAM = """
@@ -183,6 +185,22 @@ def test_what_is_attached_twice_leaves_no_file_open(load):
     for name, place in (("one", "tp"), ("two", "tp_re"), ("three", "tp")):
         bpf.attach_tracepoint(**{place: "sched:sched_switch"}, fn_name=name)
     assert detach_all() == 1 and len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_bcc_keeps_of_processes_leaves_room_for_other_files(monkeypatch):
+    def opened():
+        return len(os.listdir("/proc/self/fd"))
+
+    before, more = opened(), []
+    monkeypatch.setattr(bcc_internals, "MOST_FILES", before + 20)
+    for _ in range(8):
+        with Watched("pass") as watched:
+            maps = [line.split() for line in Path(f"/proc/{watched.pid}/maps").read_text().splitlines()]
+            [libc] = [line[0] for line in maps if "x" in line[1] and line[-1].endswith("/libc.so.6")]
+            address = int(libc.partition("-")[0], 16) + 4096
+            assert bcc_internals.symbol(address, watched.pid)[1] == "libc.so.6"
+        more.append(opened() - before)
+    assert 20 < 8 * more[0] and max(more) <= 20 + more[0]
 
 
 def test_what_is_no_table_of_stacks(load):
