@@ -7,6 +7,7 @@ wire for one request, which says who it is for, and either goes on as that noteb
 
 import base64
 import ctypes
+import faulthandler
 import fcntl
 import gc
 import json
@@ -81,6 +82,8 @@ def main() -> None:
     # The root file system is read-only until the thaw.
     os.environ.update(MPLCONFIGDIR="/tmp/matplotlib", IPYTHONDIR="/tmp/ipython", JUPYTER_RUNTIME_DIR="/run/jupyter")
     app = kernel_app()
+    # Where Python was when a library crashed is said where the machine's last words are kept.
+    faulthandler.enable(open("/dev/console", "w"), all_threads=False)
     threading.Thread(target=prepare, args=(app, wire), daemon=True).start()
     app.start()
     send(wire, exit=0)

@@ -153,7 +153,7 @@ class VM:
         self.monitor.settimeout(DEADLINE)
         inherited: list[socket.socket | BinaryIO] = [wire_end, monitor_end, *([open(state, "rb")] if state else [])]
         numbers = [end.fileno() for end in inherited]
-        self.console: deque[str] = deque(maxlen=40)
+        self.console: deque[str] = deque(maxlen=100)
         self.process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "--no-new-privs", qemu()]
             + qemu_arguments(image, agent, accelerator, ram, bool(state), share or image, *numbers[:2]),

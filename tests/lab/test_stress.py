@@ -132,3 +132,27 @@ def test_guest_without_memory(person, happened):
     assert "virtual machine ended by itself" in told and "Out of memory: Killed process" in told
     happened("a cell takes more memory than the guest has", "MemoryError, and the next cell works")
     happened("the same, without the limit", f"ended after {seen['took']:.0f} s, said why; a fresh kernel works")
+
+
+def test_a_library_that_crashes(person, happened):
+    """Its kernel ends, and the terminal says which line of Python had called it."""
+    said = person.home / "said"
+    again = person.python(
+        f"""
+        import json
+        from tests.lab.kernels import LocalKernel, jupyter
+        with jupyter(), open("{said}", "w") as file, LocalKernel(stderr=file) as kernel:
+            try:
+                kernel.run("import ctypes\\ndef here(): ctypes.string_at(0)\\nhere()")
+            except AssertionError:
+                kernel.manager.restart_kernel(now=True)
+                kernel.client.wait_for_ready(timeout=60)
+            print(json.dumps(kernel.execute("print(6 * 7)")))
+        """
+    )
+    told = said.read_text()
+    said.unlink()
+    assert again == "42\n" and "virtual machine ended by itself" in told
+    crash = told[told.index("Fatal Python error: Segmentation fault") :]
+    assert "line 2 in here" in crash and crash.index("line 2 in here") < crash.index("line 3 in <module>")
+    happened("a library crashes", "the terminal says which line of Python called it; a fresh kernel works")
