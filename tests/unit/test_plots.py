@@ -249,6 +249,13 @@ def test_a_process_may_be_called_others():
     assert plots.counts(pd.DataFrame({"comm": ["others"] * 3})).get_title() == "3 events, 3 of them from others"
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 7])
+def test_each_row_has_the_height_of_one_and_one_or_two_not_that_of_three(rows):
+    ax = plots.counts(pd.DataFrame({"comm": [f"name {number}" for number in range(rows)]}))
+    bottom, top = ax.get_ylim()
+    assert bottom - top == max(3, rows) and bottom - (rows - 1) == 0 - top
+
+
 def test_cpus_are_in_their_own_order():
     ax = plots.timeline(pd.DataFrame({"time_ns": range(6), "cpu": [10, 10, 10, 2, 2, 0]}), by="cpu")
     assert [label.get_text() for label in ax.get_yticklabels()] == ["CPU 0", "CPU 2", "CPU 10"]
