@@ -243,6 +243,14 @@ def test_many_processes_become_others():
     for ax in (plots.timeline(frame(2000, names)), plots.counts(frame(2000, names))):
         labels = [label.get_text() for label in ax.get_yticklabels()]
         assert len(labels) == 12 and labels[-1] == "others" and "others" not in ax.get_title()
+    red, green, blue, _ = zip(*(bar.get_facecolor() for bar in ax.patches))
+    assert [red[n] == green[n] == blue[n] for n in range(12)] == [False] * 11 + [True]  # they alone are grey
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 7, 23])
+def test_things_are_counted_in_whole_numbers(number):
+    ticks = plots.counts(frame(number, ["sync"])).get_xticks()
+    assert (ticks == ticks.round()).all() and 2 <= len(ticks) <= 7
 
 
 def test_a_process_may_be_called_others():
