@@ -71,6 +71,7 @@ def test_no_events(name):
     ax = PLOTS[name](df)
     draw(ax)
     assert "no events" in words(ax)
+    assert all(0 < place < 1 for text in ax.texts for place in text.get_position())
 
 
 @pytest.mark.parametrize("name", PLOTS)
