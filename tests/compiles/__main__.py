@@ -47,11 +47,10 @@ def differences(suite: str, vm: bool) -> int:
                     print(f"{row['name']}, with {row['precompiled']}", *row["differ"], sep="\n  ", flush=True)
     differ = sum(bool(row["differ"]) for row in rows)
     good = [row for row in rows if row["compiles"]]
-    used = [row["cpu"] for row in good if row["precompiled"]]
-    times = [sum(seconds) for seconds in zip(*used)]
+    used = [row for row in good if row["precompiled"]]
     print(
-        f"{suite}: of {len(programs)} programs {len(good)} compile, {len(used)} of them from a precompiled header, in "
-        f"{times[1]:.1f} instead of {times[0]:.1f} CPU seconds; {len(rows) - len(good)} do not; {differ} differ, "
+        f"{suite}: of {len(programs)} programs {len(good)} compile, {len(used)} of them from a precompiled "
+        f"header; {len(rows) - len(good)} do not; {differ} differ, "
         f"and {sum(row['numbers'] for row in rows) - differ} in the numbers of clang's scratch space only",
         flush=True,
     )

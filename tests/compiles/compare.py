@@ -1,8 +1,8 @@
 """python -m tests.compiles.compare FILE: compile the programs in a JSON file twice, where the lab's BCC is.
 
 Once with what stands in front of BCC's library (helpers/lab/libbcc.c), once by that library itself. Prints JSON, a line
-for each program: its name, the precompiled header, CPU seconds of both, the two outcomes if they differ, and whether
-they do so in the numbers that messages give to the lines of clang's scratch space.
+for each program: its name, the precompiled header, the two outcomes if they differ, and whether they do so in the
+numbers that messages give to the lines of clang's scratch space. How long they take is another question (tests/bench).
 """
 
 import ctypes
@@ -12,7 +12,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 import traceback
 from pathlib import Path
 
@@ -30,12 +29,10 @@ def compiled(text: str, cflags: list[str]) -> dict:
     with tempfile.TemporaryFile() as said:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
-        start = time.process_time()
         try:
             module = BPF(text=text, cflags=cflags).module
         except Exception as error:
             module, outcome["error"] = None, repr(error)
-        outcome["cpu"] = time.process_time() - start
         said.seek(0)
         outcome["said"] = said.read().decode(errors="replace")
     if module:
@@ -94,7 +91,6 @@ def main(file: str, only: str | None = None) -> None:
     )
     for (name, *_), *pair in zip(programs, stock.stdout, ours.stdout, strict=True):
         pair = [json.loads(line) for line in pair]
-        cpu = [outcome.pop("cpu", None) for outcome in pair]
         precompiled = [outcome.pop("precompiled") for outcome in pair][1]
         differ = pair if unnumbered(pair[0]) != unnumbered(pair[1]) else None
         print(
@@ -102,7 +98,6 @@ def main(file: str, only: str | None = None) -> None:
                 {
                     "name": name,
                     "precompiled": precompiled,
-                    "cpu": cpu,
                     "differ": differ,
                     "numbers": pair[0] != pair[1],
                     "compiles": pair[0].get("error", 1) is None,
