@@ -10,8 +10,6 @@ import pytest
 
 from tests.compiles.programs import BROKEN, GOOD
 
-pytestmark = pytest.mark.times
-
 PRECOMPILED = ["hello", "perf", "tracepoint", "task", "a function named wake_up"]
 LEFT_ALONE = ["a macro from the command line", "not optimized", "a flag that is none"]
 WRONG = [
@@ -51,6 +49,7 @@ def test_a_heavy_header_is_precompiled_too(compared):
     assert "linux/sched.h" in compared["task"]["precompiled"]
 
 
+@pytest.mark.times
 def test_many_times_faster(person):
     """In a process that has compiled before, as most of a learner's programs are."""
     names = ["hello", "perf", "tracepoint", "`<linux/sched.h>`"]

@@ -5,9 +5,10 @@ import pytest
 # The limits hold on a quiet machine; a busy one may take so many times longer.
 BUSY = 3
 
-pytestmark = [pytest.mark.usefixtures("leaves_nothing"), pytest.mark.times]
+pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 
+@pytest.mark.times
 def test_first_event_comes_soon(person):
     """Software emulation, median of 5: ready in 4 s, the first BPF program's event 2 s later, pandas at once."""
     times = person.python(
