@@ -15,10 +15,9 @@
 
 What needs root asks sudo for it, once; where that is refused, it is left out. What they build and write goes to a cache
 of their own, in which the image and the frozen machine are those of the person who runs them.
-The first three have the machine to themselves, as tests of theirs measure time; then two groups run at once, long ones
-first. A summary at the end says what ran where. With --coverage it says which lines of helpers/ were run, inside the
-virtual machine too, but not in notebooks, exercises and browser; and not of lab/guest.py, which runs before there is a
-project.
+host and times have the machine to themselves, as tests of theirs measure time; then two groups run at once. A summary
+says what ran where. With --coverage it says which lines of helpers/ were run, inside the virtual machine too, but not
+in notebooks, exercises and browser; and not of lab/guest.py, which runs before there is a project.
 """
 
 import contextlib
@@ -56,7 +55,7 @@ class Group(NamedTuple):
 
 
 GROUPS = {
-    "unit": Group([PYTHON, *PYTEST, "-q", "tests/unit"], "this machine", alone=True),
+    "unit": Group([PYTHON, *PYTEST, "-q", "tests/unit"], "this machine"),
     "host": Group([*ON_HOST, PYTHON, *PYTEST, "-q", "tests/live"], "this machine as root", [], alone=True),
     "times": Group([PYTHON, *SLOW, "tests/lab", "-m", "times"], OUTSIDE, alone=True),
     "notebooks": Group([PYTHON, *SLOW, "tests/notebooks", "-k", "twice"], OUTSIDE, IN_LAB),
