@@ -202,11 +202,10 @@ def prove(folder: Path, library: Path) -> None:
         AssertionError: one does not.
     """
     texts = [_include(header) + text for header in HEADERS for text in (PASTE, COUNT, HELLO)]
-    stock, ours = tried(library, texts), tried(FRONT, texts)
-    for place, header in enumerate(HEADERS):
-        paste, count = stock[3 * place : 3 * place + 2]
+    stock, begun = tried(library, texts), tried(FRONT, texts[1::3])
+    for header, paste, count, our_count in zip(HEADERS, stock[::3], stock[1::3], begun, strict=True):
         lines = [
-            *["#if __COUNTER__", "#endif"] * (_count(count) - _count(ours[3 * place + 1])),
+            *["#if __COUNTER__", "#endif"] * (_count(count) - _count(our_count)),
             "#define __LAB_PASTE(a, b) a##b",
             # This fills a scratch space alone. The next one is on line 2 of another.
             f"#if __LAB_PASTE({'a' * 2000}, {'b' * (SCRATCH - 2000)})",
@@ -216,9 +215,9 @@ def prove(folder: Path, library: Path) -> None:
             "",
         ]
         (folder / f"{header or 'bcc'}.counters").write_text("\n".join(lines))
-    for (_, *before), (used, *after) in zip(stock, tried(FRONT, texts), strict=True):
-        assert used, f"nothing precompiled is used: {after}"
-        assert after == before, f"with precompiled headers: {after}, without: {before}"
+    for (_, *before), (used, *ours) in zip(stock, tried(FRONT, texts), strict=True):
+        assert used, f"nothing precompiled is used: {ours}"
+        assert ours == before, f"with precompiled headers: {ours}, without: {before}"
 
 
 def _line_of_paste(outcome: list[str]) -> int:

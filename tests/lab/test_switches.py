@@ -38,12 +38,13 @@ def test_bccs_tools_find_the_same_switches_places_and_times(measure):
         assert counted == theirs_counted == account >= 40  # asleep, and waiting for its child, twenty times each
         assert {stack for stack in ours if ours[stack] > 20_000} <= theirs.keys()
         assert {stack for stack in theirs if theirs[stack] > 20_000} <= ours.keys()
-        # It leaves the CPU a moment after its timer has begun; where the emulated CPU loses its turn there, much later.
-        assert any("nanosleep" in stack and us > 15 * 30_000 for stack, us in ours.items())
         # Between their two probes, some microseconds apart, the emulated CPU may lose its turn for many milliseconds,
         # so the runs in which that happens differ. They do not all, where both measure the same.
         both = [(stack, ours[stack], theirs.get(stack, 0)) for stack in ours]
         differ = [f"{stack}: {one:.0f} and {other} µs" for stack, one, other in both if far(one, other)]
+        # It leaves the CPU after its timer has begun: much later where the emulated CPU loses its turn there.
+        if not any("nanosleep" in stack and us >= 20 * 30_000 for stack, us in ours.items()):
+            differ.append("it did not sleep as long as it was told to")
         if not differ:
             return
     pytest.fail("\n".join(differ))
