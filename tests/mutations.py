@@ -294,7 +294,7 @@ MUTATIONS = [
         "unit", "tests/unit/test_setup.py::test_two_that_begin_at_once_do_not_fill_one_environment",
     ),
     Mutation(
-        "helpers/lab/setup.py", "if names and not ask_for_root(names):", "if names and ask_for_root(names) is None:",
+        "helpers/lab/setup.py", "if names and not debian.ask_for_root", "if names and None is debian.ask_for_root",
         "unit", "tests/unit/test_setup.py::test_a_sudo_that_forgets_is_asked_once_for_all_packages",
     ),
     Mutation(

@@ -20,7 +20,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import LabError, cache, causes, requirements, setup
+from . import LabError, cache, causes, debian, requirements
 from .building import Changed, Say, building
 
 INIT = Path(__file__).with_name("init.sh")
@@ -187,7 +187,7 @@ def mmdebstrap(suite: str, scratch: Path, here: Path) -> list[str]:
         "mmdebstrap",
         "--variant=essential",
         f"--architectures={ARCHITECTURE}",
-        f"--include={','.join(setup.packages('guest'))}",
+        f"--include={','.join(debian.packages('guest'))}",
         *(f"--dpkgopt={line}" for line in DPKG_OPTIONS.splitlines()),
         '--aptopt=Acquire::Languages "none"',
         '--aptopt=APT::Install-Recommends "false"',

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import LabError, cache, guest, sockets, template, vm
+from . import LabError, cache, guest, image, sockets, template, vm
 
 # What a learner may have set for the Python that runs the notebook, and a tester for the tests.
 PASSED_ON = ("TZ", "JPY_SESSION_NAME", "COVERAGE_PROCESS_START", "REPEATS")
@@ -17,8 +17,6 @@ PASSED_ON = ("TZ", "JPY_SESSION_NAME", "COVERAGE_PROCESS_START", "REPEATS")
 
 def suite() -> str:
     """Return the Debian release to run: $EBPF_LAB_SUITE, or the default."""
-    from . import image
-
     return os.environ.get("EBPF_LAB_SUITE") or image.DEFAULT_SUITE
 
 

@@ -14,7 +14,6 @@ import contextlib
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -22,14 +21,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from pathlib import Path
 
-from helpers.lab import machine
+from . import LabError, building, cache, causes, choose, debian
 
-from . import LabError, building, cache, causes, choose
-
-APT_LISTS = Path("/var/lib/apt/lists")  # of what there is; an image of a container may lack it
-APT = "apt-get -o DPkg::Lock::Timeout=120"
-STALE = "The lists of packages are not up to date."
-APT_LIST = cache.PROJECT / "binder/apt.txt"
 # Large, and not needed before the virtual machine boots.
 LATER = {"qemu-system-x86"}
 # The lists in pyproject.toml that the Python environment is made of. Where the VM runs a notebook, it has what that
@@ -46,11 +39,6 @@ PYTHON_LISTS = {
     "lint": ["dependencies", "lab", "lint"],
     "lock": ["lock"],
 }
-CONTAINER = """Elsewhere it runs in a container:
-  docker build -f binder/Dockerfile -t first-ebpf .
-  docker run --rm -p 127.0.0.1:8888:8888 first-ebpf"""
-
-
 CLEAR = "\r\033[K"  # the line on a terminal
 
 
@@ -137,95 +125,6 @@ class Progress:
                 print(CLEAR, end="", file=sys.stderr, flush=True)
 
 
-def on_debian() -> None:
-    """Make sure that there are Debian packages to install.
-
-    Raises:
-        LabError: this is another system.
-    """
-    if shutil.which("dpkg-query") and shutil.which("apt-get"):
-        return
-    try:
-        name = platform.freedesktop_os_release()["PRETTY_NAME"]
-    except (OSError, KeyError):
-        name = {"Darwin": "macOS"}.get(platform.system(), platform.system())
-    raise LabError(f"This is {name}, and the lab is set up from Debian's packages.", CONTAINER)
-
-
-def packages(*groups: str) -> list[str]:
-    """Return the Debian packages of some groups in binder/apt.txt."""
-    lines = (line.partition("#") for line in APT_LIST.read_text().splitlines())
-    return [name.strip() for name, _, why in lines if name.strip() and why.strip().partition(":")[0] in groups]
-
-
-def headers() -> list[str]:
-    """Return the package of the running kernel's headers, if they are not here."""
-    return [] if machine.headers(Path("/")).ok else [f"linux-headers-{platform.release()}"]
-
-
-def missing(names: list[str]) -> list[str]:
-    """Return those of the Debian packages that are not installed."""
-    command = ["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Package}\n"]
-    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    there = {line.partition(" ")[2] for line in said.splitlines() if line.startswith("installed ")}
-    return sorted(set(names) - there)
-
-
-def ask_for_root(names: list[str]) -> bool:
-    """Return whether sudo remembers the password, which it asks for if it must.
-
-    Raises:
-        LabError: this user may not install packages.
-    """
-    if os.geteuid() == 0:
-        return True
-
-    def silent() -> bool:
-        return subprocess.run(["sudo", "-n", "true"], stderr=subprocess.DEVNULL).returncode == 0
-
-    if shutil.which("sudo"):
-        if silent():
-            return True
-        print(f"  Debian packages to install: {' '.join(names)}", file=sys.stderr, flush=True)
-        if subprocess.run(["sudo", "-v"]).returncode == 0:
-            return silent()
-    raise LabError(
-        f"You may not install Debian packages on this machine, and these are missing: {' '.join(names)}.",
-        f"An administrator can: sudo apt-get install {' '.join(names)}\nThen run the same command again.",
-    )
-
-
-def install(names: list[str], since: float, ask: bool = False) -> None:
-    """Install Debian packages, as root.
-
-    Args:
-        names: The packages.
-        since: The time (seconds since the epoch) from which on the lists of packages count as up to date.
-        ask: Whether sudo may ask for the password.
-
-    Raises:
-        LabError: they cannot be installed.
-    """
-    root = [] if os.geteuid() == 0 else ["sudo"] if ask else ["sudo", "-n"]
-    # Causes are told from English words, which LANGUAGE would translate even where LC_ALL does not.
-    settings = ["DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "LANGUAGE=C.UTF-8"]
-    script = f'{APT} install --yes --no-install-recommends "$@"'
-    if not APT_LISTS.exists() or APT_LISTS.stat().st_mtime <= since:
-        # A repository of somebody else's that does not answer is no reason to stop while Debian's does.
-        update = f"{APT} -o APT::Update::Error-Mode=any update"
-        script = f"said=$({update} 2>&1) || printf '%s\\n' \"$said\" '{STALE}'\n{script}"
-    done = causes.output([*root, "env", *settings, "sh", "-c", script, "sh", *names])
-    if not done.returncode:
-        return
-    if STALE not in done.stdout and f"Unable to locate package linux-headers-{platform.release()}" in done.stdout:
-        raise LabError(
-            f"Debian has no headers any more for the kernel that runs here, {platform.release()}.",
-            "Bring this machine up to date and restart it, or use the virtual machine: sudo EBPF_LAB=vm make lab",
-        )
-    error = causes.failed("Debian packages could not be installed", done.stdout)
-    raise error
-
-
 def filled(venv: Path) -> set[str]:
     """Return the lists in pyproject.toml whose packages are in the environment; each leaves a file there."""
     return {file.name.removeprefix("ready-") for file in venv.glob("ready-*")}
@@ -265,24 +164,25 @@ def python_packages(venv: Path, lists: set[str]) -> None:
 
 def begin(what: str, groups: list[str], venv: Path) -> None:
     """Do with the system's Python what has to come first, then become the environment's Python and finish()."""
-    on_debian()
+    debian.here()
     if what == "lab":
         what = "own" if choose.mode(soon={"headers", "BCC"}) == "host" else "vm"
     foreign = [] if platform.machine() == "x86_64" else ["foreign"]
-    first = packages("host") if what in ("own", "lint", "lock") else packages("host", "vm", *foreign)
-    names = missing(first + packages(*groups) + (packages("own") + headers() if what == "own" else []))
+    first = debian.packages("host") if what in ("own", "lint", "lock") else debian.packages("host", "vm", *foreign)
+    own = debian.packages("own") + debian.headers() if what == "own" else []
+    names = debian.missing(first + debian.packages(*groups) + own)
     progress = Progress(what == "vm")
-    if names and not ask_for_root(names):
+    if names and not debian.ask_for_root(names):
         print("  sudo does not remember the password here, so it asks once more, to install them:", file=sys.stderr)
-        progress.do(progress.apt, lambda: install(names, progress.since, ask=True))
+        progress.do(progress.apt, lambda: debian.install(names, progress.since, ask=True))
         names = []
     soon = [name for name in names if name in first and name not in LATER]
     later = [name for name in names if name not in soon]
     with progress.shown():
         if soon:
-            progress.do(progress.apt, lambda: install(soon, progress.since))
+            progress.do(progress.apt, lambda: debian.install(soon, progress.since))
         if what == "packages":
-            return install(later, progress.since) if later else None
+            return debian.install(later, progress.since) if later else None
         if wanted(what, groups, venv):
             # Held until the process ends, as the environment's Python too: nobody else fills the environment meanwhile.
             held = building.lock(cache.directory() / "first-ebpf-python-lock", progress.python.says)
@@ -304,7 +204,7 @@ def finish(what: str, groups: list[str], later: list[str], venv: Path) -> None:
     suite, progress = session.suite(), Progress(what == "vm")
     tasks: dict[Step, Callable[[], object]] = {}
     if later:
-        tasks[progress.later] = lambda: install(later, progress.since)
+        tasks[progress.later] = lambda: debian.install(later, progress.since)
     if lists := wanted(what, groups, venv):
         tasks[progress.python] = lambda: python_packages(venv, lists)
     if what == "vm" and not image.target(suite).exists():

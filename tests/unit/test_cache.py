@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.lab import LabError, building, cache, image, setup, template, vm
+from helpers.lab import LabError, building, cache, debian, image, template, vm
 
 MADE = [
     *("image-trixie-0123456789ab", "template-trixie-tcg-0123456789ab", "python-0123456789ab"),
@@ -168,16 +168,16 @@ def test_a_disk_is_named_after_each_file(disk, tmp_path, monkeypatch, name, text
 def test_a_disk_is_named_after_the_packages_in_it(disk, tmp_path, monkeypatch):
     before = image.target(image.DEFAULT_SUITE)
     packages = tmp_path / "apt.txt"
-    packages.write_text(setup.APT_LIST.read_text() + "another   # guest\n")
-    monkeypatch.setattr(setup, "APT_LIST", packages)
+    packages.write_text(debian.APT_LIST.read_text() + "another   # guest\n")
+    monkeypatch.setattr(debian, "APT_LIST", packages)
     assert image.target(image.DEFAULT_SUITE) != before
 
 
 def test_a_course_that_changes_while_its_disk_is_made(disk, tmp_path, monkeypatch):
     """Such as by git pull: what was made of both is not kept under the name of one."""
     packages = tmp_path / "apt.txt"
-    packages.write_text(setup.APT_LIST.read_text())
-    monkeypatch.setattr(setup, "APT_LIST", packages)
+    packages.write_text(debian.APT_LIST.read_text())
+    monkeypatch.setattr(debian, "APT_LIST", packages)
     monkeypatch.setattr(image, "build", lambda *_: packages.write_text("another   # guest\n"))
     with pytest.raises(LabError, match="The course has changed"):
         image.ensure()

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from helpers.lab import LabError, cache, causes, image, setup, template
+from helpers.lab import LabError, cache, causes, debian, image, setup, template
 
 # As apt-get, pip, mmdebstrap and dpkg of Debian 12 and 13 say it.
 REFUSED = [
@@ -65,10 +65,10 @@ def test_apt_speaks_english(tmp_path, monkeypatch):
     apt.write_text('#!/bin/sh\necho "$LC_ALL $LANGUAGE"; exit 1\n')
     apt.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setattr(setup.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(setup, "APT_LISTS", tmp_path / "none yet")
+    monkeypatch.setattr(debian.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(debian, "APT_LISTS", tmp_path / "none yet")
     with pytest.raises(LabError, match="C.UTF-8 C.UTF-8"):
-        setup.install(["no-such-package"], time.time())
+        debian.install(["no-such-package"], time.time())
 
 
 # sudo that does not remember a password (timestamp_timeout=0 in sudoers(5)), and what it was asked for.
@@ -88,9 +88,9 @@ def test_a_sudo_that_forgets_is_asked_once_for_all_packages(tmp_path, monkeypatc
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setenv("SAID", str(said))
-    monkeypatch.setattr(setup.os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(setup, "APT_LISTS", tmp_path / "none yet")
-    monkeypatch.setattr(setup, "missing", lambda names: ["mmdebstrap", *setup.LATER])
+    monkeypatch.setattr(debian.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(debian, "APT_LISTS", tmp_path / "none yet")
+    monkeypatch.setattr(debian, "missing", lambda names: ["mmdebstrap", *setup.LATER])
     setup.begin("packages", [], tmp_path / "python")
     *asked, update, install = said.read_text().splitlines()
     assert asked == ["sudo -n true", "sudo -v ", "sudo -n true", "sudo env DEBIAN_FRONTEND=noninteractive"]
@@ -100,7 +100,7 @@ def test_a_sudo_that_forgets_is_asked_once_for_all_packages(tmp_path, monkeypatc
 BEGIN = """
 import sys
 from pathlib import Path
-from helpers.lab import causes, setup
+from helpers.lab import causes, debian, setup
 
 def venv(command, what):
     print("made", flush=True)
@@ -109,7 +109,7 @@ def venv(command, what):
     python.write_text('#!/bin/sh\\necho begun; read go; touch "${0%/bin/python}/ready-lock"; echo ended')
     python.chmod(0o755)
 
-causes.run, setup.missing = venv, lambda names: []
+causes.run, debian.missing = venv, lambda names: []
 setup.begin("lock", [], Path(sys.argv[1]))
 """
 
@@ -176,10 +176,10 @@ def test_room(tmp_path):
 
 
 def test_packages_are_those_of_their_groups():
-    assert "mmdebstrap" in setup.packages("host", "vm") and "chromium" not in setup.packages("host", "vm")
-    assert set(setup.packages("own")) == {"iproute2", "python3-bpfcc"} <= set(setup.packages("guest"))
-    assert setup.packages("vm") and set(setup.LATER) <= set(setup.packages("vm"))
-    assert setup.missing(["dpkg", "no-such-package"]) == ["no-such-package"]
+    assert "mmdebstrap" in debian.packages("host", "vm") and "chromium" not in debian.packages("host", "vm")
+    assert set(debian.packages("own")) == {"iproute2", "python3-bpfcc"} <= set(debian.packages("guest"))
+    assert debian.packages("vm") and set(setup.LATER) <= set(debian.packages("vm"))
+    assert debian.missing(["dpkg", "no-such-package"]) == ["no-such-package"]
 
 
 def test_what_runs_side_by_side_takes_as_long_as_its_longest(monkeypatch):
