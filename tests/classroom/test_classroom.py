@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from helpers.lab import cache
+from tests.classroom.school import FIRST_UID, NUMBER
 from tests.jupyter import Server
 from tests.lab.person import CACHE, COURSE, memory_file
 
@@ -235,7 +236,7 @@ def test_notebook_dir_keeps_the_students_work_and_gets_what_is_new(school, stude
 
 def test_who_may_log_in(school, students):
     """With their password the students; with a wrong one, or from outside the group students, nobody."""
-    subprocess.run([*school.inside, "useradd", "--uid", "23400", "stranger"], check=True)
+    subprocess.run([*school.inside, "useradd", "--uid", str(FIRST_UID + NUMBER), "stranger"], check=True)
     subprocess.run([*school.inside, "chpasswd"], input="stranger:secret", text=True, check=True)
     assert log_in(school, students[0].name, students[0].password) == 200
     assert log_in(school, students[0].name, "wrong") == 403
