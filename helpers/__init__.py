@@ -41,10 +41,25 @@ course: what only a lesson needs
     child           such a process: forked, under its name, on its CPU, at its rate
     cable           `cable`: two computers and a cable between them, gone after the block whatever happens
     packets         `udp_frame`, `transmit`, `attach_tc`: packets by the million, and programs in their way
-lab: where a notebook's Python runs, this machine or a small virtual machine; see `helpers.lab`
-    machine         `report`: what this machine can trace
-    image, template, vm     what the virtual machine is made of, the frozen machine, and one of its copies
-    setup, serve    what `make` does first, and how JupyterLab is started
+lab: where a notebook's Python runs, this machine or a small virtual machine; `python -m helpers.lab`
+    setup           what `make` does first, what can be done side by side
+    debian          Debian's packages, by the groups of binder/apt.txt, and how they get here
+    requirements    Python's packages, by the locks in binder/requirements
+    machine         `report`: what this machine can trace, and what to do about each "no"
+    choose          this machine or the virtual one: the choice
+    image           the virtual machine's disk: its Debian release, what is in it (init.sh is the first to run)
+    precompile      headers compiled once, in the image; libbcc.c uses them, so that each `BPF(…)` is quick
+    template        booted once, Python warm, frozen; how long that may take
+    vm              one QEMU process, thawed from the template: a notebook's, or a command's
+    guest           what runs inside, as the notebook's kernel
+    kernel          what Jupyter starts for a notebook, here
+    session         one use of the virtual machine, from thaw to end
+    serve           JupyterLab, its settings and its end
+    student         what a class's JupyterHub starts for each student
+    sockets         a kernel's channels, closed to the others in a class
+    cache           where everything built lies, and whose it is
+    building        something is built by one process at a time, whole or not at all
+    causes          why setting up failed, from what apt-get, mmdebstrap or pip said
 language: `tr`, the helpers' words in the language of the notebook, and locale/ with the translations
 
 Each name is loaded when it is first asked for, so that importing one never waits for the others.

@@ -7,9 +7,7 @@ in three steps, each kept in the user's cache directory under a hash of what it 
     template.py   image -> booted once, Python warm, frozen: a file with the guest's memory and one with its devices
     vm.py         template -> thawed in a fraction of a second, once for each notebook
 
-``setup.py`` is what `make` begins with: the packages that all this takes, Debian's through ``debian.py``, and these
-steps side by side; ``causes.py`` says why one of them failed. ``guest.py`` is the only file that runs inside. Nothing
-here knows of events or BPF.
+``guest.py`` is the only file that runs inside. Nothing here knows of events or BPF.
 """
 
 
