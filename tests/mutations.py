@@ -294,6 +294,10 @@ MUTATIONS = [
         "unit", "tests/unit/test_setup.py::test_two_that_begin_at_once_do_not_fill_one_environment",
     ),
     Mutation(
+        "helpers/lab/debian.py", ', "LANGUAGE=C.UTF-8"]', "]",
+        "unit", "tests/unit/test_setup.py::test_apt_speaks_english",
+    ),
+    Mutation(
         "helpers/lab/setup.py", "if names and not debian.ask_for_root", "if names and None is debian.ask_for_root",
         "unit", "tests/unit/test_setup.py::test_a_sudo_that_forgets_is_asked_once_for_all_packages",
     ),
