@@ -72,6 +72,7 @@ axes.plot(frame.time, "o", label="warm up")
 axes.set(title="warm up", xlabel="time (s)")
 axes.legend()
 plt.show()
+plt.uninstall_repl_displayhook()  # it draws each figure once more, which the notebook then draws again to show it
 '''
 
 

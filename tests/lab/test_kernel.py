@@ -53,6 +53,24 @@ def test_a_file_beside_the_notebook_is_none_of_the_launchers_modules(person):
     assert said == "2\n"
 
 
+def test_a_figure_is_drawn_for_its_picture_only(person):
+    drawn = person.python(
+        """
+        import json
+        from tests.lab.kernels import LocalKernel, jupyter
+        with jupyter(), LocalKernel() as kernel:
+            kernel.execute("import io, matplotlib.pyplot as plt; from matplotlib.lines import Line2D")
+            kernel.execute("class Line(Line2D):\\n    drawn = 0\\n    def draw(self, *_): Line.drawn += 1")
+            kernel.execute("plt.gca().add_artist(Line([0, 1], [0, 1]))")
+            kernel.execute("in_notebook, Line.drawn = Line.drawn, 0")
+            kernel.execute("figure, ax = plt.subplots(); ax.add_artist(Line([0, 1], [0, 1])); plt.close(figure)")
+            kernel.execute("figure.savefig(io.BytesIO(), bbox_inches='tight')")
+            print(json.dumps([int(word) for word in kernel.execute("print(in_notebook, Line.drawn)").split()]))
+        """
+    )
+    assert drawn[0] == drawn[1] > 0
+
+
 def test_interrupt_restart_and_shutdown(person):
     seen = person.python(
         """
