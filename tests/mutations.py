@@ -455,7 +455,8 @@ def failures(project: Path, group: str, *tests: str) -> list[str]:
         text=True,
         errors="replace",
     )
-    failed = re.findall(r"^(?:FAILED|ERROR) .*", done.stdout, re.M)
+    # A KeyboardInterrupt that nothing has caught ends pytest itself.
+    failed = re.findall(r"^(?:FAILED|ERROR|!+ KeyboardInterrupt) .*", done.stdout, re.M)
     if done.returncode and not failed:
         sys.exit(f"pytest did not run:\n{done.stdout[-2000:]}")
     return failed

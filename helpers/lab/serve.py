@@ -172,9 +172,11 @@ def lab(arguments: list[str]) -> int:
         server = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "jupyterlab", *root, *arguments], env=env
         )
-        # Ctrl-C reaches JupyterLab as well, which asks whether it is meant; a request to end is passed on.
+        # Ctrl-C reaches JupyterLab as well, which asks whether it is meant; a request to end is passed on, and that of
+        # a terminal that is closed, or of a connection that is gone.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+        for request in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(request, lambda *_: server.terminate())
         try:
             return server.wait()
         finally:

@@ -41,16 +41,18 @@ def jupyter_of(server) -> psutil.Process:
     return next(p for p in family if "jupyterlab" in " ".join(p.cmdline()))
 
 
-@pytest.mark.parametrize("how", ["asked", "killed"])
+@pytest.mark.parametrize("how", ["asked", "killed", "hung up"])
 def test_ends_with_its_kernels(server, how):
-    """Jupyter ended by SIGTERM or by SIGKILL, with a virtual machine running."""
+    """Jupyter ended by SIGTERM or by SIGKILL, or its terminal closed, with a virtual machine running."""
     server.web.ask("/api/kernels", {"name": "ebpf"})
     jupyter = jupyter_of(server)
     deadline = time.monotonic() + 60
     while not machines(jupyter):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    jupyter.send_signal({"asked": signal.SIGTERM, "killed": signal.SIGKILL}[how])
+    if how == "hung up":
+        jupyter.parent().send_signal(signal.SIGHUP)
+    jupyter.send_signal({"asked": signal.SIGTERM, "killed": signal.SIGKILL, "hung up": signal.SIGHUP}[how])
     server.wait(timeout=20)
 
 
