@@ -68,11 +68,15 @@ class School:
         config.write_text(
             CONFIG.format(config=f"{course}/binder/jupyterhub_config.py", token=self.web.token, ports=ports)
         )
-        with open(self.log, "wb") as log:
-            become = [*inside, "setpriv", "--pdeathsig", "TERM", "env", f"--chdir={state}"]
+        self.command = [*inside, "setpriv", "--pdeathsig", "TERM", "env", f"--chdir={state}"]
+        self.command += [sys.executable, "-m", "jupyterhub", "-f", config]
+        self.start()
+
+    def start(self):
+        with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [*become, sys.executable, "-m", "jupyterhub", "-f", config],
-                env={**os.environ, "PYTHONPATH": str(course), "EBPF_LAB_CACHE": str(folder / CACHE)},
+                self.command,
+                env={**os.environ, "PYTHONPATH": str(self.folder / COURSE), "EBPF_LAB_CACHE": str(self.folder / CACHE)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -1,13 +1,16 @@
 """Many students on one computer, through the hub's HTTP interface, each with a virtual machine of their own."""
 
+import contextlib
 import http.cookiejar
 import os
+import signal
 import subprocess
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import nbformat
 import psutil
@@ -209,6 +212,27 @@ def test_kill_in_one_machine_hurts_nobody_else(students):
     victim.kernel.connect()
     victim.kernel.execute("None")  # once this has ended, what the new kernel prints is heard
     assert victim.kernel.execute("print(6 * 7)") == "42\n"
+
+
+def test_machines_go_on_when_the_hub_is_started_again(school, students):
+    """As after a connection that was lost: the hub's terminal is gone, and it with it."""
+    for student in students:
+        student.kernel.execute("kept = 42")
+    before = {student: {p.pid for p in student.processes()} for student in students}
+    school.process.send_signal(signal.SIGHUP)
+    school.process.wait(timeout=30)
+    school.start()
+
+    def reached(student):
+        with contextlib.suppress(urllib.error.HTTPError):
+            return student.web.ask(f"/user/{student.name}/api/kernels")
+
+    for student in students:
+        student.wait(partial(reached, student))
+        student.kernel.close()
+        student.kernel.connect()
+        assert student.kernel.execute("print(kept)") == "42\n"
+        assert {p.pid for p in student.processes()} == before[student]
 
 
 def test_notebook_dir_keeps_the_students_work_and_gets_what_is_new(school, students):
