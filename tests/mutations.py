@@ -423,8 +423,9 @@ def caught(project: Path, mutation: Mutation) -> bool:
     """Break the copy, run the test that should notice, mend the copy; say what happened."""
     start, path = time.monotonic(), project / mutation.file
     whole = path.read_text()
-    templates = set(cache.directory().glob("template-*"))
+    sound = templates(project)
     path.write_text(whole.replace(mutation.before, mutation.after))
+    broken = templates(project) - sound
     try:
         failed = failures(project, mutation.group, mutation.test)
     finally:
@@ -433,13 +434,26 @@ def caught(project: Path, mutation: Mutation) -> bool:
         for orphan in psutil.Process().children(recursive=True):
             orphan.kill()
         # A broken guest is frozen into a template of its own.
-        for template in set(cache.directory().glob("template-*")) - templates:
-            shutil.rmtree(template)
+        for template in broken:
+            shutil.rmtree(template, ignore_errors=True)
     word = "caught" if failed else "SURVIVED"
     line = mutation.before.strip().partition("\n")[0]
     print(f"{word:<12} {mutation.file}: {line}")
     print(f"{'in ' + mutation.group:<12} {mutation.test} ({time.monotonic() - start:.0f} s)", flush=True)
     return bool(failed)
+
+
+def templates(project: Path) -> set[str]:
+    """Return the paths of the templates that the copy would thaw, none if it is too broken to say so."""
+    say = """
+from helpers.lab import image, template
+for accelerator in template.BOOT:
+    print(template.location(image.DEFAULT_SUITE, accelerator))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(project)}
+    command = [sys.executable, "-c", say]
+    said = subprocess.run(command, env=environment, cwd=project, capture_output=True, text=True).stdout
+    return set(said.splitlines())
 
 
 def failures(project: Path, group: str, *tests: str) -> list[str]:
