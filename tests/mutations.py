@@ -238,7 +238,7 @@ MUTATIONS = [
     ),
     Mutation(
         "helpers/collect/ring_buffer.py", "start = begin % self._size", "start = begin % (2 * self._size)",
-        "host", "tests/live/test_collectors.py::test_what_waited_before_is_thrown_away",
+        "host", "tests/live/test_ring_buffer.py::test_round_the_ring_many_times",
     ),
     Mutation(
         "helpers/draw/listing.py", 'len(text) - len(text.lstrip("\\n")) + 1', "1",

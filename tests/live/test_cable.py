@@ -93,6 +93,8 @@ def test_nobody_speaks_unasked():
                 said = subprocess.run(["ip", "-stats", "link", "show", end.name], capture_output=True, text=True).stdout
                 rows = [line.split() for line in said.splitlines()]
                 assert [rows[place][1] for place in (3, 5)] == ["0", "0"], said
+                # With an address of IPv6 it would, within a second.
+                assert subprocess.check_output(["ip", "-6", "address", "show", "dev", end.name]) == b""
 
 
 def test_it_is_gone_after_its_block(bpf):

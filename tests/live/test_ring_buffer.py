@@ -51,6 +51,7 @@ def test_round_the_ring_many_times(load):
             deadline = time.monotonic() + 10
             while events.received < 50 * (n + 1) and time.monotonic() < deadline:
                 time.sleep(0.001)
+            assert events.received == 50 * (n + 1)
     assert events.lost == 0 and events.received == 2000
     for _, rows in events.to_dataframe().groupby("on_cpu"):
         assert rows["seq"].diff().dropna().eq(1).all()
