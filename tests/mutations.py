@@ -277,7 +277,7 @@ MUTATIONS = [
         "unit", "tests/unit/test_plots.py::test_slots_add_up_and_end_where_they_say",
     ),
     Mutation(
-        "helpers/draw/heatmap.py", "width = step * -(", "width = -(",
+        "helpers/draw/heatmap.py", "width = step * -(", "width = step * 3 // 2 * -(",
         "unit", "tests/unit/test_plots.py::test_intervals_of_a_heat_map_make_no_stripes",
     ),
     # helpers/lab/: the virtual machine from outside
