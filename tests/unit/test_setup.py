@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -114,6 +115,12 @@ setup.begin("lock", [], Path(sys.argv[1]))
 """
 
 
+def waits_for_a_lock(pid):
+    """As proc_locks(5) says."""
+    lines = map(str.split, Path("/proc/locks").read_text().splitlines())
+    return any(line[1] == "->" and line[5] == str(pid) for line in lines)
+
+
 def test_two_that_begin_at_once_do_not_fill_one_environment(tmp_path, monkeypatch):
     """The second waits for the first, also when that has become the environment's Python."""
     monkeypatch.setenv("EBPF_LAB_CACHE", str(tmp_path))
@@ -123,6 +130,10 @@ def test_two_that_begin_at_once_do_not_fill_one_environment(tmp_path, monkeypatc
         assert [first.stdout.readline() for _ in range(2)] == ["made\n", "begun\n"]
         with subprocess.Popen(command, **pipes) as second:
             assert "another process is building the lab" in second.stderr.readline()
+            deadline = time.monotonic() + 30
+            while not waits_for_a_lock(second.pid):
+                assert time.monotonic() < deadline, "the second does not wait"
+                time.sleep(0.01)
             assert first.communicate("go\n", timeout=30)[0] == "ended\n"
             assert second.communicate("go\n", timeout=30)[0] == "begun\nended\n"
 
