@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.collect import bcc_internals, maps
@@ -194,6 +194,7 @@ def entries(room):
     return list(zip(np.frombuffer(keys, "u4", count).tolist(), np.frombuffer(values, "u8", count).tolist()))
 
 
+@settings(deadline=None)
 @given(sizes=st.lists(st.integers(0, 9), max_size=30), room=st.integers(1, 20))
 def test_every_entry_once_whatever_the_room(sizes, room):
     bcc = pytest.importorskip("bcc.libbcc")
