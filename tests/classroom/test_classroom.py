@@ -224,7 +224,7 @@ def test_machines_go_on_when_the_hub_is_started_again(school, students):
     school.start()
 
     def reached(student):
-        with contextlib.suppress(urllib.error.HTTPError):
+        with contextlib.suppress(urllib.error.URLError):
             return student.web.ask(f"/user/{student.name}/api/kernels")
 
     for student in students:
